@@ -386,3 +386,23 @@ class Genesys(Protocol):
     async def message(self, conversation: str, message: str) -> str:
         """The text of a digital message. Raises GenesysError."""
         ...
+
+
+# --- the doors ----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Accepted:
+    """What a door may answer: the id of the envelope's (first) event, and whether all of it was known before."""
+
+    id: str
+    duplicate: bool
+
+
+class Accept(Protocol):
+    """Where all doors end."""
+
+    async def __call__(self, envelope: Mapping[str, Any]) -> Accepted:
+        """Turn a parsed envelope into events and store them. Durable when it returns. Raises RejectedError:
+        422 for what is no event, 503 when the engine cannot take it."""
+        ...
