@@ -349,11 +349,13 @@ class Gateway(Protocol):
 
 @frozen
 class Reply:
-    """A destination's answer. `status` None: no connection, or a refused address; `retry_after` in seconds."""
+    """A destination's answer. `status` None: no connection; `retry_after` in seconds; `final`: never try again,
+    whatever the status (an address that may not be dialled)."""
 
     status: int | None
     detail: str = ""
     retry_after: float | None = None
+    final: bool = False
 
 
 class Destination(Protocol):
