@@ -390,6 +390,18 @@ class Genesys(Protocol):
         ...
 
 
+# --- the journal --------------------------------------------------------------------------------------------------
+
+
+class Journal(Protocol):
+    """Where everything that happens is noted once, and becomes log records, metrics and what the demo shows."""
+
+    def note(self, action: str, /, **fields: str | int | float | bool | Masked | None) -> None:
+        """One word for what happened (`stored`, `settled`, `answered`, …), and ids and figures. Text only as
+        Masked. A field `level` of "warning" or "error" raises the record's level; figures end in their unit."""
+        ...
+
+
 # --- the doors ----------------------------------------------------------------------------------------------------
 
 
