@@ -1,0 +1,117 @@
+"""Sends callbacks: a lane per destination and conversation, so that nobody waits for a destination that is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from attrs import define, evolve, field
+
+from bridge.core.retry import CALLBACK_WAITS, Policy, delay, verdict
+from bridge.lanes import Lane, Lanes
+from bridge.ports import Callback, Clock, Destination, Engine, Journal, Reply
+from bridge.settings import DestinationSettings
+
+PAUSE_SECONDS = 3_600.0
+
+
+@define
+class Outlet:
+    """A destination with its limits. `open_at`: monotonic seconds before which nothing is sent (410, breaker)."""
+
+    destination: Destination
+    settings: DestinationSettings
+    slots: asyncio.Semaphore = field(init=False)
+    open_at: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.settings.concurrency)
+
+
+@define
+class Sender:
+    """One for the whole worker; `run` serves one partition."""
+
+    engine: Engine
+    outlets: Mapping[str, Outlet]
+    clock: Clock
+    journal: Journal
+    chance: Callable[[], float]
+
+    async def run(self, partition: int, epoch: int) -> None:
+        """Send the partition's callbacks until cancelled or fenced."""
+        async with asyncio.TaskGroup() as group:
+            lanes = Lanes[Callback](lambda callback, _: self._settle(callback, _, epoch), group)
+            async for callback in self.engine.outbox(partition, epoch):
+                lanes.put((callback.destination, callback.conversation), callback)
+
+    async def _settle(self, callback: Callback, _: Lane[Callback], epoch: int) -> None:
+        """Try until it is delivered or dead."""
+        await self.clock.sleep(max(0.0, (callback.not_before_ms - self.clock.now_ms()) / 1000))
+        while (seconds := await self._try(callback, epoch)) is not None:
+            callback = evolve(callback, attempts=callback.attempts + 1)
+            await self.clock.sleep(seconds)
+
+    async def _try(self, callback: Callback, epoch: int) -> float | None:
+        """Send once and settle. None when it is over, else the seconds until the next try."""
+        outlet = self.outlets.get(callback.destination)
+        if outlet is None:
+            await self._end(callback, epoch, Reply(None, f"no destination is named {callback.destination}"), "dead")
+            return None
+        reply = await self._send(outlet, callback)
+        what = verdict(reply.status, final=reply.final)
+        if what == "delivered":
+            await self._end(callback, epoch, reply, what)
+            return None
+        seconds = self._again(outlet, callback, reply, pause=what == "pause") if what != "dead" else None
+        if seconds is None:
+            await self._end(callback, epoch, reply, "dead")
+            return None
+        await self._park(callback, epoch, reply, seconds)
+        return seconds
+
+    async def _send(self, outlet: Outlet, callback: Callback) -> Reply:
+        while (wait := outlet.open_at - self.clock.monotonic()) > 0:
+            await self.clock.sleep(wait)
+        async with outlet.slots:
+            return await outlet.destination.send(callback)
+
+    def _again(self, outlet: Outlet, callback: Callback, reply: Reply, *, pause: bool) -> float | None:
+        """Seconds until the next try; None when its tries or its time are used up."""
+        if pause:
+            outlet.open_at = self.clock.monotonic() + PAUSE_SECONDS
+            self.journal.note("paused", destination=callback.destination, seconds=PAUSE_SECONDS, level="error")
+            return PAUSE_SECONDS
+        policy = Policy(CALLBACK_WAITS, outlet.settings.tries, outlet.settings.give_up_after)
+        age = (self.clock.now_ms() - callback.stored_ms) / 1000
+        return delay(callback.attempts + 1, policy, self.chance(), retry_after=reply.retry_after, age=age)
+
+    async def _park(self, callback: Callback, epoch: int, reply: Reply, seconds: float) -> None:
+        self._note("callback_parked", callback, reply, level="warning")
+        not_before_ms = self.clock.now_ms() + int(seconds * 1000)
+        await self.engine.outbox_park(
+            callback, epoch, attempts=callback.attempts + 1, not_before_ms=not_before_ms, answer=_answer(reply)
+        )
+
+    async def _end(self, callback: Callback, epoch: int, reply: Reply, state: str) -> None:
+        delivered = state == "delivered"
+        self._note("delivered" if delivered else "callback_dead", callback, reply, level="info" if delivered else "error")
+        await self.engine.outbox_done(
+            callback, epoch, state="delivered" if delivered else "dead", answer=_answer(reply)
+        )
+
+    def _note(self, action: str, callback: Callback, reply: Reply, *, level: str) -> None:
+        self.journal.note(
+            action,
+            key=callback.key,
+            conversation=callback.conversation,
+            destination=callback.destination,
+            name=callback.name,
+            status=reply.status,
+            attempts=callback.attempts + 1,
+            level=level,
+        )
+
+
+def _answer(reply: Reply) -> str:
+    return f"{reply.status} {reply.detail}".strip() if reply.status is not None else reply.detail

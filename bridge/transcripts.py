@@ -1,0 +1,44 @@
+"""The transcripts of live conversations, read from the log as far as it has grown and kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from attrs import define, field
+
+from bridge.core.codec import load
+from bridge.core.transcript import Transcript
+from bridge.errors import PayloadError
+from bridge.ports import Engine, Stored
+
+BATCH = 500
+
+
+@define
+class Transcripts:
+    """At most `limit` transcripts; what is dropped is read again from the log when it is asked for."""
+
+    engine: Engine
+    limit: int = 2_000
+    _kept: OrderedDict[str, tuple[Transcript, asyncio.Lock]] = field(init=False, factory=OrderedDict)
+
+    async def of(self, conversation: str) -> Transcript:
+        """The conversation's transcript, up to now. Shared: callers read it and do not change it."""
+        transcript, lock = self._kept.setdefault(conversation, (Transcript(), asyncio.Lock()))
+        self._kept.move_to_end(conversation)
+        if len(self._kept) > self.limit:
+            self._kept.popitem(last=False)
+        async with lock:
+            while batch := await self.engine.events(conversation=conversation, after=transcript.seq, limit=BATCH):
+                for stored in batch:
+                    _take(transcript, stored)
+        return transcript
+
+
+def _take(transcript: Transcript, stored: Stored) -> None:
+    try:
+        transcript.add(stored.seq, load(stored.kind, stored.body))
+    except PayloadError:
+        # A class that only a newer version knows; it holds no turn that this one could show.
+        transcript.seq = stored.seq

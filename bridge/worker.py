@@ -1,0 +1,206 @@
+"""The worker: owns partitions, runs lanes of handlers and of callbacks, settles what they did.
+
+A delivery ends as finished, superseded or dead; until then it is parked and tried again, and its lane waits.
+Whatever a handler wants done outside is stored with its settlement, in one step that only the owner can make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, evolve, field, frozen
+
+from bridge.context import CardExpired, Context, MakeContext
+from bridge.core.codec import load
+from bridge.core.events import Event
+from bridge.core.masking import Vault, hide
+from bridge.core.partition import wanted
+from bridge.core.retry import HANDLER_WAITS, Policy, delay
+from bridge.errors import BudgetError, Later, PayloadError, UpstreamError
+from bridge.lanes import Lane, Lanes, first_of
+from bridge.ports import Clock, Delivery, DeliveryState, Effect, Engine, Journal
+from bridge.router import Route, Router
+from bridge.sender import Sender
+
+PROBE_SECONDS = 0.1
+
+
+@frozen
+class Settled:
+    """The delivery is over."""
+
+    state: DeliveryState
+    effects: Sequence[Effect] = ()
+    error: str = ""
+
+
+@frozen
+class Parked:
+    """It is to run again at `seconds` from now; `attempts` counts failures, not wishes."""
+
+    seconds: float
+    attempts: int
+    error: str
+
+
+@define
+class Worker:
+    """Runs until cancelled. `in_order`: run `latest` lanes in order too, for a replay that must repeat exactly."""
+
+    engine: Engine
+    router: Router
+    make_context: MakeContext
+    sender: Sender
+    clock: Clock
+    journal: Journal
+    chance: Callable[[], float]
+    policy: Policy = Policy(HANDLER_WAITS, tries=5)
+    timeout: float = 120.0
+    in_order: bool = False
+    _held: dict[int, tuple[int, asyncio.Task[None]]] = field(init=False, factory=dict)
+
+    async def run(self) -> None:
+        """Take the partitions that are this worker's share, work on them, give back what is no longer."""
+        async with asyncio.TaskGroup() as group:
+            try:
+                while True:
+                    await self._balance(group)
+                    await self.clock.sleep(PROBE_SECONDS)
+            finally:
+                await self._give_back(set(self._held))
+
+    async def _balance(self, group: asyncio.TaskGroup) -> None:
+        alive = await self.engine.beat()
+        share = wanted(self.engine.worker, alive, self.engine.partitions)
+        await self._give_back({part for part, (_, task) in self._held.items() if part not in share or task.done()})
+        missing = share - set(self._held)
+        if not missing:
+            return
+        owners = await self.engine.owners()
+        free = {part for part in missing if owners.get(part) not in alive - {self.engine.worker}}
+        for part, epoch in (await self.engine.acquire(free) if free else {}).items():
+            self._held[part] = (epoch, group.create_task(self._own(part, epoch)))
+        self.journal.note("acquired", partitions=len(free), workers=len(alive))
+
+    async def _give_back(self, parts: set[int]) -> None:
+        given = {part: self._held.pop(part) for part in parts}
+        for _, task in given.values():
+            task.cancel()
+        await asyncio.gather(*(task for _, task in given.values()), return_exceptions=True)
+        if given:
+            await self.engine.release({part: epoch for part, (epoch, _) in given.items()})
+
+    async def _own(self, partition: int, epoch: int) -> None:
+        """Everything of one partition. Ends, and stops what runs, when another owner has taken over."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.sender.run(partition, epoch))
+                lanes = Lanes[Delivery](lambda delivery, lane: self._settle(delivery, lane, epoch), group)
+                async for delivery in self.engine.tail(partition, epoch):
+                    lanes.put((delivery.handler, delivery.event.conversation), delivery)
+                raise Fenced
+        except* Fenced:
+            self.journal.note("fenced", partition=partition, level="warning")
+
+    async def _settle(self, delivery: Delivery, lane: Lane[Delivery], epoch: int) -> None:
+        """Run a delivery until it is over."""
+        await self._pause(delivery, lane, max(0.0, (delivery.not_before_ms - self.clock.now_ms()) / 1000))
+        while isinstance(outcome := await self._attempt(delivery, lane), Parked):
+            delivery = evolve(
+                delivery, attempts=outcome.attempts, not_before_ms=self.clock.now_ms() + int(outcome.seconds * 1000)
+            )
+            self._note(delivery, "parked", error=outcome.error, seconds=outcome.seconds)
+            await self.engine.park(
+                delivery, epoch, attempts=delivery.attempts, not_before_ms=delivery.not_before_ms, error=outcome.error
+            )
+            await self._pause(delivery, lane, outcome.seconds)
+        if outcome.state == "dead":
+            ok = await self.engine.dead(delivery, epoch, outcome.error, outcome.effects)
+        else:
+            ok = await self.engine.finish(delivery, epoch, outcome.effects, state=outcome.state)
+        self._note(delivery, outcome.state if ok else "fenced", error=outcome.error)
+
+    async def _pause(self, delivery: Delivery, lane: Lane[Delivery], seconds: float) -> None:
+        if seconds <= 0:
+            return
+        if self._latest(delivery):
+            await first_of(self.clock.sleep(seconds), lane.newer.wait())
+        else:
+            await self.clock.sleep(seconds)
+
+    async def _attempt(self, delivery: Delivery, lane: Lane[Delivery]) -> Settled | Parked:
+        try:
+            event = load(delivery.event.kind, delivery.event.body)
+        except PayloadError as error:
+            return Settled("dead", error=str(error))
+        route = self.router.find(delivery.handler)
+        if route is None:
+            return Settled("dead", error=f"no handler is named {delivery.handler}; enable it and send this again")
+        if self._latest(delivery) and lane.newer.is_set():
+            return Settled("superseded")
+        ctx = self.make_context(delivery, event)
+        try:
+            return await self._run(route, event, ctx, lane)
+        finally:
+            await ctx.close()
+
+    async def _run(self, route: Route, event: Event, ctx: Context, lane: Lane[Delivery]) -> Settled | Parked:
+        """Call the handler and say what its end means. Handlers are the users' code: they may raise anything."""
+        try:
+            if not await self._call(route, event, ctx, lane):
+                return Settled("superseded", await ctx.end("superseded"))
+            return Settled("finished", await ctx.end("ready"))
+        except CardExpired:
+            return Settled("finished", await ctx.end("expired"))
+        except Later as wish:
+            return Parked(wish.seconds, ctx.delivery.attempts, str(wish))
+        except Exception as error:  # noqa: BLE001 - see above
+            return await self._failed(error, ctx)
+
+    async def _call(self, route: Route, event: Event, ctx: Context, lane: Lane[Delivery]) -> bool:
+        """True when the handler came to its end, False when a newer delivery superseded it."""
+        async with asyncio.timeout(self.timeout):
+            if self._latest(ctx.delivery):
+                return await first_of(route.handler(event, ctx), lane.newer.wait())
+            await route.handler(event, ctx)
+            return True
+
+    async def _failed(self, error: Exception, ctx: Context) -> Settled | Parked:
+        if isinstance(error, BudgetError) and ctx.has_card:
+            return Settled("finished", await ctx.end("withheld"))
+        effects = await ctx.end("failed")
+        attempts = ctx.delivery.attempts + 1
+        hint = error.retry_after if isinstance(error, UpstreamError) else None
+        final = isinstance(error, BudgetError) or (isinstance(error, UpstreamError) and not error.retryable)
+        seconds = None if final else delay(attempts, self.policy, self.chance(), retry_after=hint)
+        if seconds is None:
+            return Settled("dead", effects, _safe("".join(traceback.format_exception(error))))
+        return Parked(seconds, attempts, _safe(f"{type(error).__name__}: {error}"))
+
+    def _latest(self, delivery: Delivery) -> bool:
+        return delivery.mode == "latest" and not self.in_order
+
+    def _note(self, delivery: Delivery, action: str, *, error: str = "", **figures: float) -> None:
+        fields: Mapping[str, str | float] = {
+            "event": delivery.event.id,
+            "conversation": delivery.event.conversation,
+            "handler": delivery.handler,
+            "attempts": delivery.attempts,
+            **figures,
+        }
+        if error:
+            last = hide(error.strip().splitlines()[-1], Vault())
+            self.journal.note(action, **fields, error=last, level="error" if action == "dead" else "warning")
+        else:
+            self.journal.note(action, **fields)
+
+
+def _safe(text: str) -> str:
+    """A user's exception may quote what somebody said."""
+    return hide(text, Vault()).text
+
+
+class Fenced(Exception):  # noqa: N818 - ends a partition's tasks, not an error of anybody
+    """Another owner has this partition now."""
