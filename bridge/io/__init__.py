@@ -1,0 +1,1 @@
+"""Each module speaks to one thing outside; none imports another."""
