@@ -16,7 +16,7 @@ from bridge.core.events import (
     Unknown,
     WrapUp,
 )
-from bridge.core.fields import Fields, child, children, key, moment, refuse, span, text
+from bridge.core.fields import Fields, child, children, key, moment, span, text
 from bridge.core.transcription import dialect
 
 
@@ -129,16 +129,11 @@ def read_summary(heard: Envelope) -> tuple[Event, ...]:
     """Genesys' summary: conversations.summaries. One with an errorType has no text."""
     body, conversation = heard.body, heard.conversation
     name, error = text(body, "summaryId", BODY), text(body, "errorType", BODY)
-    made_ms = moment(body, "createdDate", BODY)
-    if made_ms is None:
-        made_ms = heard.sent_ms
-    if made_ms is None:
-        refuse(f"{BODY}.createdDate", None, "epoch milliseconds or ISO 8601")
     return (
         SummaryReady(
             id=keys.summary(conversation, name or keys.digest(body), error),
             conversation=conversation,
-            at_ms=made_ms,
+            at_ms=moment(body, "createdDate", BODY) or heard.sent_ms or 0,
             summary=name,
             text=text(child(body, "summary", BODY), "text", f"{BODY}.summary"),
             language=dialect(text(body, "language", BODY)),

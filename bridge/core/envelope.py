@@ -10,7 +10,7 @@ import orjson
 from attrs import frozen
 
 from bridge.core import keys
-from bridge.core.fields import Fields, key, moment, refuse
+from bridge.core.fields import Fields, is_key, key, moment, read_ms, refuse
 from bridge.errors import PayloadError
 
 BODY = "eventBody"
@@ -48,10 +48,8 @@ class Envelope:
     @property
     def conversation(self) -> str:
         """The conversation, as the body or else the topic names it. PayloadError when neither does."""
-        if self.body.get("conversationId") is None:
-            named = _OF_CONVERSATION.match(self.topic)
-            if named:
-                return named[1]
+        if self.body.get("conversationId") is None and is_key(named := _named(self.topic)):
+            return named
         return key(self.body, "conversationId", BODY)
 
     @property
@@ -61,13 +59,9 @@ class Envelope:
 
     @property
     def sent_ms(self) -> int | None:
-        """When it was sent or received, as far as the wrapping tells."""
-        for wrapping in self.outer:
-            for name in ("timestamp", "time", "receivedAt"):
-                sent = moment(wrapping, name, "the envelope")
-                if sent is not None:
-                    return sent
-        return None
+        """When it was sent or received, as far as the wrapping tells: a trigger's template may put anything there."""
+        told = (read_ms(wrapping.get(name)) for wrapping in self.outer for name in ("timestamp", "time", "receivedAt"))
+        return next((ms for ms in told if ms is not None), None)
 
     def happened_ms(self) -> int:
         """The body's `eventTime`, or when the event was sent. PayloadError when neither is told."""
@@ -90,7 +84,7 @@ def is_control(envelope: Fields) -> bool:
 def unwrap(envelope: Fields) -> Envelope:
     """Find topic and body. PayloadError when there is no topic, so that it is no event at all."""
     detail = envelope.get("detail")
-    inner = detail if isinstance(detail, Mapping) else envelope
+    inner = detail if isinstance(detail, Mapping) and "topicName" not in envelope else envelope
     topic = inner.get("topicName") or inner.get("detail-type") or envelope.get("detail-type")
     if type(topic) is not str:
         refuse("topicName", topic, "the event's topic beside its eventBody (or detail-type beside detail)")
@@ -105,9 +99,12 @@ def is_open_message(envelope: Fields) -> bool:
 
 def known_conversation(topic: str, body: Fields) -> str:
     """The conversation that body or topic names, or "": for topics that we have no class for."""
-    told = body.get("conversationId")
-    if type(told) is str:
-        return told
+    told = (body.get("conversationId"), _named(topic))
+    return next((name for name in told if is_key(name)), "")
+
+
+def _named(topic: str) -> str:
+    """The conversation in a topic, if topics of its kind name one."""
     named = _OF_CONVERSATION.match(topic)
     return named[1] if named else ""
 

@@ -1,7 +1,8 @@
 """What happened in a contact centre, as frozen classes.
 
 An event's `id` is a business key: the same fact, told through two doors or twice, has the same id and is stored once.
-Times are milliseconds since 1970 UTC. A field that Genesys omitted is "" or None here, never a guess.
+Times are milliseconds since 1970 UTC. A field that Genesys omitted is "" or None here, never a guess; `at_ms` is 0 when
+no time was told at all.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from bridge.errors import PayloadError
 
@@ -38,13 +38,16 @@ def refuse(path: str, value: object, right: str) -> NoReturn:
     raise PayloadError(f"{path}: {_JSON_NAMES.get(type(value), 'something else')} came, {right} would be right")
 
 
+def is_key(value: object) -> TypeGuard[str]:
+    """Whether it can be an identifier: short and printable, so that it may stand in an id or a log line."""
+    return type(value) is str and 0 < len(value) <= _LONGEST_KEY and value.isprintable()
+
+
 def key(body: Fields, name: str, at: str) -> str:
-    """A required identifier: 1 to 256 printable characters, so that it may stand in an id, a URL or a log line."""
+    """A required identifier."""
     value = body.get(name)
-    if type(value) is not str:
-        refuse(f"{at}.{name}", value, "an identifier (string)")
-    if not 0 < len(value) <= _LONGEST_KEY or not value.isprintable():
-        refuse(f"{at}.{name}", value, f"an identifier of 1 to {_LONGEST_KEY} printable characters")
+    if not is_key(value):
+        refuse(f"{at}.{name}", value, f"an identifier (a string of 1 to {_LONGEST_KEY} printable characters)")
     return value
 
 
@@ -93,10 +96,16 @@ def moment(body: Fields, name: str, at: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None
-    ms = value if type(value) is int else _iso_ms(value)
-    if ms is None or not 0 <= ms <= _LAST_MOMENT:
+    ms = read_ms(value)
+    if ms is None:
         refuse(f"{at}.{name}", value, "epoch milliseconds or ISO 8601 with Z or an offset, of the years 1970 to 2999,")
     return ms
+
+
+def read_ms(value: object) -> int | None:
+    """What `moment` makes of a value; None when it is no time."""
+    ms = value if type(value) is int else _iso_ms(value)
+    return ms if ms is not None and 0 <= ms <= _LAST_MOMENT else None
 
 
 def child(body: Fields, name: str, at: str) -> Fields:

@@ -147,7 +147,7 @@ def _leg(name: str, leg: Fields, at: str, media: str) -> _Leg:
         reason=text(leg, "disconnectType", at).lower(),
         began_ms=moment(leg, "connectedTime", at),
         ended_ms=moment(leg, "disconnectedTime", at),
-        notes=tuple(_notes(leg, at, kind)) if media in {"message", "internalmessage"} else (),
+        notes=tuple(_notes(leg, at, kind)),
     )
 
 

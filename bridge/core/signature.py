@@ -61,18 +61,12 @@ def verify_standard(
 def sign_standard(message_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> str:
     """The `webhook-signature` value, one v1 signature a secret. `timestamp` in seconds since 1970.
 
-    Raises SignatureError for an id that `verify_standard` would refuse: see `message_id_of`.
+    Raises SignatureError for an id that `verify_standard` would refuse.
     """
     if not _MESSAGE_ID.fullmatch(message_id.encode("utf-8", "replace")):
         raise SignatureError("webhook-id must be 1 to 256 visible ASCII characters without a full stop")
     signed = b"%b.%d.%b" % (message_id.encode("ascii"), timestamp, body)
     return " ".join(f"v1,{b64encode(_hmac(_standard_key(secret), signed)).decode('ascii')}" for secret in secrets)
-
-
-def message_id_of(key: str) -> str:
-    """A `webhook-id` for any key: the key itself where the grammar allows it, else a stable hash of it."""
-    raw = key.encode("utf-8", "surrogatepass")
-    return key if _MESSAGE_ID.fullmatch(raw) else f"msg_{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
 
 
 def verify_open_messaging(headers: Headers, body: bytes, secrets: Sequence[str]) -> Verified:
