@@ -1,0 +1,60 @@
+"""Text that has been cleared: `Masked` may leave the process, `Shown` may reach the agent's panel.
+
+Both are guarded twice. The type checker refuses a plain string where one of them is asked for, and the constructor
+refuses everyone who does not hold this module's seal; only the masking modules do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, LiteralString
+
+from attrs import Attribute, field, frozen
+
+
+class Seal:
+    """The right to clear text. There is one, `SEAL`, and it belongs to the masking modules."""
+
+
+SEAL: Final = Seal()
+
+
+def _sealed(made: object, _: Attribute[Any], seal: object) -> None:
+    if seal is not SEAL:
+        name = type(made).__name__
+        raise TypeError(f"{name} text is made by bridge.core.masking only: use hide(), show() or Masked.literal()")
+
+
+@frozen
+class Masked:
+    """Text cleared for leaving the process: to a model, a log, a CRM, a recording, an audit record."""
+
+    text: str
+    _seal: Seal = field(repr=False, eq=False, kw_only=True, default=None, validator=_sealed)
+
+    @classmethod
+    def literal(cls, text: LiteralString) -> Masked:
+        """Text that the program itself wrote, and nothing that anybody said."""
+        return cls(text, seal=SEAL)
+
+    @classmethod
+    def join(cls, sep: LiteralString, parts: Iterable[Masked]) -> Masked:
+        """One text out of several. Digits on both sides of a border are not looked at again: see `Carry` for those."""
+        return cls(sep.join(part.text for part in parts), seal=SEAL)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+@frozen
+class Shown:
+    """Text cleared for the agent's panel, and for nothing else."""
+
+    text: str
+    _seal: Seal = field(repr=False, eq=False, kw_only=True, default=None, validator=_sealed)
+
+    def __str__(self) -> str:
+        return self.text

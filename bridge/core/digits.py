@@ -1,0 +1,163 @@
+"""Runs of digits, as written and as spoken: where they stand and which digits they hold.
+
+A run is a chain of number tokens with nothing between them but separators and fillers: `4111-1111 1111`, `four one
+five, uh, double five`, `(415) 555-0100 ext 12`, `oh nine two nine eightythree`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import define, field, frozen
+
+from bridge.core.linear import linear
+
+_UNITS: Final = tuple("one two three four five six seven eight nine".split())
+_TEENS: Final = tuple("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split())
+_TENS: Final = tuple("twenty thirty forty fifty sixty seventy eighty ninety".split())
+
+SPOKEN: Final = {
+    **dict.fromkeys(("zero", "oh", "o", "nought", "naught", "nil"), ("0", "Z")),
+    **{word: (str(at), "U") for at, word in enumerate(_UNITS, 1)},
+    **{word: (str(at), "T") for at, word in enumerate(_TEENS, 10)},
+    **{word: (str(at * 10), "Y") for at, word in enumerate(_TENS, 2)},
+    **{ten + one: (f"{tens}{ones}", "T") for tens, ten in enumerate(_TENS, 2) for ones, one in enumerate(_UNITS, 1)},
+    "fourty": ("40", "Y"),
+    "hundred": ("00", "H"),
+    "thousand": ("000", "K"),
+    "million": ("000000", "M"),
+    "double": ("", "2"),
+    "triple": ("", "3"),
+    "treble": ("", "3"),
+    "quadruple": ("", "4"),
+}
+"""Word -> its digits and its class: Z zero, U unit, T teen, Y tens, H K M magnitudes, 2 3 4 repeat the next one."""
+
+_FILLERS: Final = ("um", "umm", "uh", "uhm", "er", "erm", "ah", "hmm", "dash", "hyphen", "space", "comma", "then", "and", "plus")
+_GAP: Final = " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
+_TOKEN: Final = linear(
+    r"(?i)(\p{Nd}+)"
+    rf"|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b"
+    rf"|\b({'|'.join(_FILLERS)}|ext|extension|[b-hj-z])\b"
+)
+
+
+@frozen
+class Token:
+    """One number token. `sign` is its class: those of SPOKEN, or D for written digits."""
+
+    start: int
+    end: int
+    digits: str
+    sign: str
+
+
+@define
+class Run:
+    """Number tokens in a row. `digits` is what they spell."""
+
+    tokens: list[Token] = field(factory=list)
+
+    @property
+    def start(self) -> int:
+        """Offset of the first character."""
+        return self.tokens[0].start
+
+    @property
+    def end(self) -> int:
+        """Offset after the last character."""
+        return self.tokens[-1].end
+
+    @property
+    def digits(self) -> str:
+        """The digits in a row: `forty-two twelve` is 4212, `double five oh` is 550, `eight hundred` is 800."""
+        spelled: list[str] = []
+        repeat, tens = 1, False
+        for token in self.tokens:
+            if token.sign in "234" and not token.digits:
+                repeat = int(token.sign)
+                continue
+            if tens and token.sign == "U":
+                spelled[-1] = spelled[-1][:-1] + token.digits
+            else:
+                spelled.append(token.digits * repeat)
+            tens, repeat = token.sign == "Y" and repeat == 1, 1
+        return "".join(spelled)
+
+    @property
+    def signs(self) -> str:
+        """The classes of the tokens, one letter each; a written number of one digit is U, of two T."""
+        return "".join(
+            {1: "U", 2: "T"}.get(len(token.digits), "D") if token.sign == "D" else token.sign for token in self.tokens
+        )
+
+    @property
+    def groups(self) -> list[int]:
+        """How many digits each token holds."""
+        return [len(token.digits) for token in self.tokens]
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether there is a number word in it."""
+        return any(token.sign != "D" for token in self.tokens)
+
+
+def runs(text: str, breaks: list[tuple[int, int]]) -> Iterator[Run]:
+    """All runs of the text from left to right. Tokens inside `breaks` (sorted, disjoint offsets) end a run."""
+    run, reached, joined = Run(), 0, ""
+    walls = iter(breaks)
+    wall = next(walls, None)
+    for match in _TOKEN.finditer(text):
+        while wall and wall[1] <= match.start():
+            if run.tokens and run.end <= wall[0]:
+                yield run
+                run = Run()
+            wall = next(walls, None)
+        if wall and wall[0] < match.end():
+            continue
+        gap = text[reached : match.start()]
+        if match[3]:
+            if run.tokens and _holds(gap):
+                reached, joined = match.end(), joined or match[3].lower()
+            continue
+        token = _token(match)
+        if run.tokens and not (_holds(gap) and _joins(run, joined, token)):
+            yield run
+            run = Run()
+        run.tokens.append(token)
+        reached, joined = match.end(), ""
+    if run.tokens:
+        yield run
+
+
+def _token(match: re.Match[str]) -> Token:
+    if match[1]:
+        digits = match[1] if match[1].isascii() else "".join(map(_digit, match[1]))
+        return Token(match.start(), match.end(), digits, "D")
+    digits, sign = SPOKEN[match[2].lower()]
+    return Token(match.start(), match.end(), digits, sign)
+
+
+def _digit(sign: str) -> str:
+    return str(unicodedata.decimal(sign))
+
+
+def _holds(gap: str) -> bool:
+    """Whether what stands between two tokens keeps them together."""
+    return len(gap) <= 5 and gap.strip(_GAP) in {"", "x"}
+
+
+def _joins(run: Run, joined: str, token: Token) -> bool:
+    """Whether the filler between the run and the token keeps them together.
+
+    `two hundred and fifty` and `four five and six seven` are one, `3345 and 6677` are two.
+    """
+    before = run.tokens[-1].sign
+    if joined == "and":
+        return before in "HKM" or (before in "UZ" and token.sign in "UZ")
+    if len(joined) == 1:
+        return before == token.sign == "D" or (before in "UZD" and token.sign in "UZD" and len(run.tokens) > 1)
+    return True
