@@ -6,7 +6,7 @@ refuses everyone who does not hold this module's seal; only the masking modules 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, LiteralString
 
 from attrs import Attribute, field, frozen
@@ -41,6 +41,16 @@ class Masked:
     def join(cls, sep: LiteralString, parts: Iterable[Masked]) -> Masked:
         """One text out of several. Digits on both sides of a border are not looked at again: see `Carry` for those."""
         return cls(sep.join(part.text for part in parts), seal=SEAL)
+
+    @classmethod
+    def operator(cls, text: str) -> Masked:
+        """Text that the operator wrote into the settings, such as a system prompt: nothing that anybody said."""
+        return cls(text, seal=SEAL)
+
+    @classmethod
+    def fill(cls, render: Callable[[Mapping[str, str]], str], values: Mapping[str, Masked]) -> Masked:
+        """A template of the operator's (`render`), filled with cleared values only."""
+        return cls(render({name: value.text for name, value in values.items()}), seal=SEAL)
 
     def __str__(self) -> str:
         return self.text
