@@ -146,4 +146,14 @@ def url_problem(url: str) -> str | None:
         return "put the user and password into headers, not into the URL"
     if not host or port == 0:
         return "it names no host, or port 0"
+    if host.rstrip(b".").rpartition(b".")[2].isdigit() and not _is_address(host.decode()):
+        return "write an IP address as four numbers from 0 to 255"
     return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

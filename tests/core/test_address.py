@@ -175,6 +175,9 @@ def test_good_urls_have_no_problem(url: str) -> None:
         ("https://a..b/", "host"),
         ("https://" + "a" * 64 + ".com/", "host"),
         ("https://[::1/", "host"),
+        ("https://2130706433/", "four numbers"),
+        ("https://0x7f.1/", "four numbers"),
+        ("https://127.1/", "four numbers"),
         ("", "https"),
     ],
 )

@@ -22,6 +22,7 @@ from bridge.errors import PayloadError, RejectedError
 from bridge.io.http import make_door, make_health, open_listener
 from bridge.ports import Accepted
 from bridge.settings import Http, Secret, Source
+from bridge.sim.clock import FakeClock
 
 NOW = 1_767_225_600
 WHSEC = "whsec_" + base64.b64encode(b"a secret of the test, 24 B+").decode()
@@ -35,19 +36,6 @@ SOURCES = (
 )
 EVENT = b'{"topicName": "v2.conversations.c1.transcription", "eventBody": {"said": "four one five"}}'
 LIMITS = Http(port=0, max_body=4096, body_timeout=0.05)
-
-
-class Noon:
-    """A clock that stands."""
-
-    def now_ms(self) -> int:
-        return NOW * 1000
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError(seconds)
 
 
 @define
@@ -122,7 +110,7 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
 async def door() -> AsyncIterator[Door]:
     it = Door()
     app = web.Application()
-    app.add_routes(make_door(SOURCES, it.accept, LIMITS, Noon(), metrics=it.count))
+    app.add_routes(make_door(SOURCES, it.accept, LIMITS, FakeClock(NOW * 1000), metrics=it.count))
     app.add_routes(make_health(it.ready))
     async with open_listener(app, LIMITS, shutdown=0.1) as it.port:
         yield it
@@ -260,7 +248,7 @@ async def test_what_is_no_json_is_malformed(door: Door, body: bytes) -> None:
 async def test_a_hundred_thousand_brackets_do_not_fell_the_door() -> None:
     door, wide = Door(), Http(port=0, max_body=1_000_000)
     app = web.Application()
-    app.add_routes(make_door(SOURCES, door.accept, wide, Noon(), metrics=door.count))
+    app.add_routes(make_door(SOURCES, door.accept, wide, FakeClock(NOW * 1000), metrics=door.count))
     async with open_listener(app, wide, shutdown=0.1) as door.port:
         assert (await door.post(b"[" * 100_000)).code == "malformed"
         assert (await door.post(b"[" * 100_000 + b"]" * 100_000)).status in (400, 422)
