@@ -35,16 +35,18 @@ class Carry:
     ("my social is" / "3366"), the rest of an address ("jane dot doe" / "at gmail dot com"). The first utterance has
     already left when the second arrives, so four digits or more at its end are masked on suspicion. Not caught: one to
     three digits at the end of an utterance, a name that turns out to be half of an address, and whatever another
-    speaker asked for. Keep one per speaker and conversation; its text lives in memory only.
+    speaker asked for. Keep one per speaker and conversation; its text lives in memory only. Without `open_end` nothing
+    is masked on suspicion: for text that is known to be cut where no number goes on.
     """
 
-    _tail: str = field(default="", repr=False)
+    open_end: bool = True
+    _tail: str = field(init=False, default="", repr=False)
 
     def spans(self, text: str) -> list[Span]:
         """Personal data in the text, in the light of what went before; remembers the text's end for the next."""
         before = self._tail + " " if self._tail else ""
         self._tail = (before + text)[-_REACH:]
-        found = spans_of(before + text, open_end=True)
+        found = spans_of(before + text, open_end=self.open_end)
         cut = len(before)
         return [Span(max(span.start - cut, 0), span.end - cut, span.kind) for span in found if span.end > cut]
 
