@@ -1,0 +1,98 @@
+"""One transaction of the writer, and what it means for the tails."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from attrs import Factory, define
+
+from bridge.io.sqlite_file import SQL
+from bridge.ports import Callback, Delivery
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@define
+class News:
+    """What a commit means for the tails: new rows by their place, and the epochs where they moved."""
+
+    deliveries: list[tuple[int, Delivery]] = Factory(list)
+    callbacks: list[tuple[int, Callback]] = Factory(list)
+    epochs: dict[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.deliveries or self.callbacks) or self.epochs is not None
+
+
+@define
+class Turn:
+    """One transaction in the making: what the steps of a batch share."""
+
+    db: sqlite3.Connection
+    worker: str
+    now_ms: int
+    tailed: Container[int]
+    """Partitions that have a tail in this process; rows of others are not made into objects."""
+    news: News = Factory(News)
+    tally: Counter[str] = Factory(Counter)
+    places: dict[str, int] = Factory(dict)
+    """{table: the last place that this turn gave away}"""
+    requeued: bool = False
+    after: list[Callable[[sqlite3.Connection], None]] = Factory(list)
+    """What can only be done outside of a transaction."""
+    _epochs: dict[int, int] | None = None
+    _settled: int | None = None
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        """{partition: epoch} as this transaction sees it."""
+        if self._epochs is None:
+            self._epochs = dict(self.db.execute(SQL["epochs"]).fetchall())
+        return self._epochs
+
+    def fences(self, partition: int, epoch: int) -> bool:
+        """Whether the partition has gone to another epoch. If so, its tails here end."""
+        if self.epochs.get(partition) == epoch:
+            return False
+        self.news.epochs = self.epochs
+        return True
+
+    def move(self, epochs: dict[int, int]) -> None:
+        """Note new epochs."""
+        self.epochs.update(epochs)
+        self.news.epochs = self.epochs
+
+    def next_settlement(self) -> int:
+        """The number of one more settlement, counted over the whole file."""
+        if self._settled is None:
+            self._settled = int(self.db.execute(SQL["settled"]).fetchone()[0])
+        self._settled += 1
+        self.tally["settled"] += 1
+        return self._settled
+
+    def close(self) -> None:
+        """Write the tally down."""
+        for name, change in self.tally.items():
+            if change:
+                self.db.execute(SQL["count"], (change, name))
+
+
+Step = Callable[[Turn, Sequence[A]], Sequence[R]]
+"""Does all operations of one kind in a batch, and answers each."""
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit, or roll back when the block or the commit fails."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

@@ -1,0 +1,163 @@
+"""The writer: one thread, one connection, one transaction for all that waits.
+
+It writes until nothing is left and then waits, so a quiet bridge commits at once and a busy one commits hundreds of
+operations with one fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from attrs import Factory, define
+
+from bridge.io.sqlite_news import Watch
+from bridge.io.sqlite_turn import A, News, R, Step, Turn, transaction
+
+_BATCH_OPERATIONS = 512
+_BATCH_BYTES = 512 * 1024
+_POLL = 0.015
+"""Seconds between two looks at what other processes wrote, while this one has nothing to write."""
+
+# What one bad operation raises: a number beyond 64 bits, half a surrogate pair, a broken rule of a table.
+_OF_ONE_OPERATION = (sqlite3.Error, ValueError, TypeError, OverflowError)
+
+
+@define
+class _Operation:
+    step: Step[Any, Any]
+    asked: Any
+    weight: int
+    answer: asyncio.Future[Any]
+
+
+@define
+class _Done:
+    """A committed batch, or one operation that failed."""
+
+    turn: Turn | None = None
+    answers: list[tuple[asyncio.Future[Any], Any]] = Factory(list)
+    failure: Exception | None = None
+
+
+class Writer:
+    """Runs steps in the thread. `tell` hears the news of each commit in the event loop, before the answers are given.
+
+    `fault` is called when the thread ends by an error: then nothing can be written any more.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        begin: Callable[[], Turn],
+        watch: Watch,
+        tell: Callable[[News], None],
+        fault: Callable[[BaseException], None],
+    ) -> None:
+        self._db, self._begin, self._watch, self._tell, self._fault = db, begin, watch, tell, fault
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
+        self._open = True
+        self._ended = asyncio.Event()
+        threading.Thread(target=self._live, name="sqlite-writer", daemon=True).start()
+
+    async def do(self, step: Step[A, R], asked: A, weight: int = 0) -> R:
+        """Have `step` done with `asked` and get its answer, durable. Raises what the step raises for it.
+
+        `weight` in bytes counts towards the size of a batch.
+        """
+        if not self._open:
+            raise RuntimeError("the engine is closed")
+        answer: asyncio.Future[R] = self._loop.create_future()
+        self._queue.put(_Operation(step, asked, weight, answer))
+        return await answer
+
+    async def close(self) -> None:
+        """Write what waits, then end the thread."""
+        if self._open:
+            self._open = False
+            self._queue.put(None)
+        await self._ended.wait()
+
+    # --- in the thread ------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            while (batch := self._gather()) is not None:
+                done = self._write(batch) if batch else []
+                news = self._watch.news([one.turn for one in done if one.turn])
+                if done or news:
+                    self._loop.call_soon_threadsafe(self._settle, done, news)
+        finally:
+            self._loop.call_soon_threadsafe(self._end, sys.exc_info()[1])
+
+    def _gather(self) -> list[_Operation] | None:
+        """All that waits, up to a batch. Empty: nothing came for a while. None: closed."""
+        batch: list[_Operation] = []
+        weight = 0
+        try:
+            operation = self._queue.get(timeout=_POLL)
+            while operation is not None:
+                batch.append(operation)
+                weight += operation.weight
+                if len(batch) == _BATCH_OPERATIONS or weight >= _BATCH_BYTES:
+                    return batch
+                operation = self._queue.get_nowait()
+        except Empty:
+            return batch
+        if batch:
+            self._queue.put(None)
+        return batch or None
+
+    def _write(self, batch: list[_Operation]) -> list[_Done]:
+        """Commit a batch. If that fails, each operation has a transaction of its own, so that a bad one fails alone."""
+        try:
+            return [self._commit(batch)]
+        except _OF_ONE_OPERATION as error:
+            if len(batch) == 1:
+                return [_Done(answers=[(batch[0].answer, None)], failure=error)]
+        return [done for operation in batch for done in self._write([operation])]
+
+    def _commit(self, batch: list[_Operation]) -> _Done:
+        kinds: dict[Step[Any, Any], list[_Operation]] = {}
+        for operation in batch:
+            kinds.setdefault(operation.step, []).append(operation)
+        turn = self._begin()
+        done = _Done(turn)
+        with transaction(self._db):
+            for step, operations in kinds.items():
+                answers = step(turn, [operation.asked for operation in operations])
+                done.answers += zip((operation.answer for operation in operations), answers, strict=True)
+            turn.close()
+        for call in turn.after:
+            call(self._db)
+        return done
+
+    # --- in the event loop --------------------------------------------------------------------------------------
+
+    def _settle(self, done: list[_Done], news: list[News]) -> None:
+        for item in news:
+            self._tell(item)
+        for one in done:
+            for future, answer in one.answers:
+                if future.done():
+                    continue  # whoever asked was cancelled meanwhile; it is written all the same
+                if one.failure is not None:
+                    future.set_exception(one.failure)
+                else:
+                    future.set_result(answer)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._open = False
+        self._ended.set()
+        while not self._queue.empty():
+            left = self._queue.get_nowait()
+            if left is not None and not left.answer.done():
+                left.answer.set_exception(RuntimeError("the engine is closed"))
+        if error is not None:
+            self._fault(error)
