@@ -6,7 +6,7 @@ Handlers see plain text. Every way out of the house goes through masking here, s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -16,8 +16,9 @@ from attrs import define, field, frozen
 
 from bridge.core.budget import Window, day_of
 from bridge.core.codec import load
+from bridge.core.concealing import Conceal
 from bridge.core.events import Event, Utterance
-from bridge.core.masking import Conceal, Kind, Masked, Reveal, Vault, hide
+from bridge.core.masking import Kind, Masked, Reveal, Vault, hide
 from bridge.core.prompts import Built, Prompt, build
 from bridge.core.tokens import vocabulary_of
 from bridge.core.transcript import Transcript, disarm
@@ -135,15 +136,18 @@ class Context:
 
     async def end(self, state: CardState) -> Sequence[Effect]:
         """Close the cards in that state; what is to be stored: records always, callbacks only after success."""
-        await self._open.aclose()
         self._records += [card.end(state) for card in self._cards]
         if state != "ready":
             return self._records
         await self.transcript()
         return [*self._records, *(self._callback(n, *noted) for n, noted in enumerate(self._callbacks, 1))]
 
+    def on_close(self, closing: Callable[[], Awaitable[object]]) -> None:
+        """Have `closing` awaited when the handler is left, however it is left."""
+        self._open.push_async_callback(closing)
+
     async def close(self) -> None:
-        """Leave every stream that is still open: that closes it upstream."""
+        """Leave every stream that is still open: that closes it upstream. By the task that ran the handler."""
         await self._open.aclose()
 
     def _callback(self, n: int, destination: str, name: str, fields: dict[str, Any]) -> Callback:
@@ -182,7 +186,9 @@ class Asking:
     answer: Answer | None = None
 
     def __aiter__(self) -> AsyncIterator[str]:
-        return self._pieces()
+        pieces = self._pieces()
+        self.ctx.on_close(pieces.aclose)
+        return pieces
 
     @property
     def outcome(self) -> str:
@@ -193,13 +199,12 @@ class Asking:
         """The whole answer at once."""
         return "".join([piece async for piece in self])
 
-    async def _pieces(self) -> AsyncIterator[str]:
+    async def _pieces(self) -> AsyncGenerator[str, None]:
         built, prompt = await self._build()
         await self._reserve(built.prompt_tokens + prompt.max_tokens)
-        stream = await self.ctx._open.enter_async_context(self._stream(built, prompt))  # noqa: SLF001 - one pair
-        async for piece in stream:
-            yield piece
-        await self.ctx._open.aclose()  # noqa: SLF001
+        async with self._stream(built, prompt) as stream:
+            async for piece in stream:
+                yield piece
 
     async def _build(self) -> tuple[Built, Prompt]:
         services, ctx = self.ctx.services, self.ctx
@@ -224,7 +229,9 @@ class Asking:
         if wanted and not await services.engine.reserve(
             Reservation(self.key, amount, wanted, self.ctx.delivery.partition)
         ):
-            raise BudgetError(f"a call of {amount} tokens would pass a cap of [budgets]: conversation or tenant_per_day")
+            raise BudgetError(
+                f"a call of {amount} tokens would pass a cap of [budgets]: conversation or tenant_per_day"
+            )
 
     def _stream(self, built: Built, prompt: Prompt) -> _Metered:
         messages = tuple(Message(turn.role, turn.content) for turn in built.turns)

@@ -64,7 +64,8 @@ class Intake:
 
     async def _end(self, left: CustomerLeft, received_ms: int) -> None:
         """When the last customer has left, the conversation has ended. A repeated envelope does it again, and the
-        id makes it happen once; so a crash between the two appends loses nothing."""
+        id makes it happen once; so a crash between the two appends loses nothing.
+        """
         history = await self.engine.history(left.conversation)
         if has_ended(load(stored.kind, stored.body) for stored in history if stored.kind in LIFE):
             await self._append([ended(left)], received_ms)

@@ -53,7 +53,8 @@ class Lanes(Generic[T]):
 
 async def first_of(work: Awaitable[None], interruption: Awaitable[object]) -> bool:
     """Run `work` until it ends (True; its error is raised) or `interruption` ends first (False: work is cancelled
-    and has cleaned up)."""
+    and has cleaned up).
+    """
     working, interrupting = asyncio.ensure_future(work), asyncio.ensure_future(interruption)
     try:
         await asyncio.wait({working, interrupting}, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ import attrs
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn
 
+from bridge.checks import problems as find_problems
 from bridge.errors import ConfigError
 from bridge.settings import Secret, Settings
 
@@ -50,6 +51,7 @@ def load(environ: Mapping[str, str], text: str, file: str, read: Callable[[str],
     except ClassValidationError as error:
         problems += [f"{file}: {where}: {what}" for where, what in _explain(error, "")]
         raise ConfigError(sorted(problems)) from None
+    problems += [f"{file}: {where}: {what}" for where, what in find_problems(settings)]
     if problems:
         raise ConfigError(sorted(problems))
     return settings
@@ -115,7 +117,7 @@ def _value(text: str) -> Any:
 
 
 def _converter(environ: Mapping[str, str], read: Callable[[str], str]) -> Converter:
-    """cattrs with strict hooks: by default it would turn null into "None" and "no" into True."""
+    """Cattrs with strict hooks: by default it would turn null into "None" and "no" into True."""
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, words in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
         converter.register_structure_hook(kind, _exactly(kind, words))
@@ -232,7 +234,9 @@ def _explain(error: BaseException, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(error, IterableValidationError):
         listed, rest = error.group_exceptions()
         for inner, note in listed:
-            yield from _explain(inner, f"{where}.{note.index}" if isinstance(note.index, str) else f"{where}[{note.index}]")
+            yield from _explain(
+                inner, f"{where}.{note.index}" if isinstance(note.index, str) else f"{where}[{note.index}]"
+            )
         for inner in rest:
             yield from _explain(inner, where)
     elif isinstance(error, ForbiddenExtraKeysError):

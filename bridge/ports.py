@@ -228,7 +228,8 @@ class Engine(Protocol):
 
     async def reserve(self, reservation: Reservation) -> bool:
         """Set tokens aside from every cap named, or from none (False) when one would be passed. Again with the
-        same key replaces the earlier one."""
+        same key replaces the earlier one.
+        """
         ...
 
     async def settle(self, key: str, used: int) -> None:
@@ -340,7 +341,8 @@ class Gateway(Protocol):
 
     def open_answer(self, inference: Inference) -> AbstractAsyncContextManager[AnswerStream]:
         """Start a call. Raises GatewayError when nothing could be had from the model nor its fallbacks before the
-        first token; a break after it is an outcome, not an error."""
+        first token; a break after it is an outcome, not an error.
+        """
         ...
 
 
@@ -350,7 +352,8 @@ class Gateway(Protocol):
 @frozen
 class Reply:
     """A destination's answer. `status` None: no connection; `retry_after` in seconds; `final`: never try again,
-    whatever the status (an address that may not be dialled)."""
+    whatever the status (an address that may not be dialled).
+    """
 
     status: int | None
     detail: str = ""
@@ -396,9 +399,10 @@ class Genesys(Protocol):
 class Journal(Protocol):
     """Where everything that happens is noted once, and becomes log records, metrics and what the demo shows."""
 
-    def note(self, action: str, /, **fields: str | int | float | bool | Masked | None) -> None:
+    def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """One word for what happened (`stored`, `settled`, `answered`, …), and ids and figures. Text only as
-        Masked. A field `level` of "warning" or "error" raises the record's level; figures end in their unit."""
+        Masked. A field `level` of "warning" or "error" raises the record's level; figures end in their unit.
+        """
         ...
 
 
@@ -418,5 +422,6 @@ class Accept(Protocol):
 
     async def __call__(self, envelope: Mapping[str, Any]) -> Accepted:
         """Turn a parsed envelope into events and store them. Durable when it returns. Raises RejectedError:
-        422 for what is no event, 503 when the engine cannot take it."""
+        422 for what is no event, 503 when the engine cannot take it.
+        """
         ...

@@ -1,9 +1,9 @@
 """Which handler wants which event. Finds handlers, calls none.
 
-    router = Router("assist")
+router = Router("assist")
 
-    @router.on(Utterance, when=lambda said: said.speaker == "customer", mode="latest")
-    async def suggest(said: Utterance, ctx: Context) -> None: ...
+@router.on(Utterance, when=lambda said: said.speaker == "customer", mode="latest")
+async def suggest(said: Utterance, ctx: Context) -> None: ...
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ class Sender:
 
     async def _end(self, callback: Callback, epoch: int, reply: Reply, state: str) -> None:
         delivered = state == "delivered"
-        self._note("delivered" if delivered else "callback_dead", callback, reply, level="info" if delivered else "error")
+        self._note(
+            "delivered" if delivered else "callback_dead", callback, reply, level="info" if delivered else "error"
+        )
         await self.engine.outbox_done(
             callback, epoch, state="delivered" if delivered else "dead", answer=_answer(reply)
         )

@@ -128,7 +128,8 @@ class GenesysSettings:
 @frozen(kw_only=True)
 class Cards:
     """Suggestions on the panel. `late` in seconds after the words they are based on ended; `unmask`: what the
-    agent may see in plain."""
+    agent may see in plain.
+    """
 
     late: float = 8.0
     unmask: tuple[str, ...] = ()

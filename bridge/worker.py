@@ -140,11 +140,7 @@ class Worker:
             return Settled("dead", error=f"no handler is named {delivery.handler}; enable it and send this again")
         if self._latest(delivery) and lane.newer.is_set():
             return Settled("superseded")
-        ctx = self.make_context(delivery, event)
-        try:
-            return await self._run(route, event, ctx, lane)
-        finally:
-            await ctx.close()
+        return await self._run(route, event, self.make_context(delivery, event), lane)
 
     async def _run(self, route: Route, event: Event, ctx: Context, lane: Lane[Delivery]) -> Settled | Parked:
         """Call the handler and say what its end means. Handlers are the users' code: they may raise anything."""
@@ -163,8 +159,8 @@ class Worker:
         """True when the handler came to its end, False when a newer delivery superseded it."""
         async with asyncio.timeout(self.timeout):
             if self._latest(ctx.delivery):
-                return await first_of(route.handler(event, ctx), lane.newer.wait())
-            await route.handler(event, ctx)
+                return await first_of(_handle(route, event, ctx), lane.newer.wait())
+            await _handle(route, event, ctx)
             return True
 
     async def _failed(self, error: Exception, ctx: Context) -> Settled | Parked:
@@ -195,6 +191,13 @@ class Worker:
             self.journal.note(action, **fields, error=last, level="error" if action == "dead" else "warning")
         else:
             self.journal.note(action, **fields)
+
+
+async def _handle(route: Route, event: Event, ctx: Context) -> None:
+    try:
+        await route.handler(event, ctx)
+    finally:
+        await ctx.close()
 
 
 def _safe(text: str) -> str:

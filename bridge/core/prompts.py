@@ -20,7 +20,7 @@ from bridge.core.transcript import Line
 from bridge.errors import ConfigError
 
 TRANSCRIPT = "transcript"
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)  # noqa: S701 - no HTML
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
 @frozen
@@ -103,7 +103,9 @@ def _fill(prompt: Prompt, values: Mapping[str, Masked], lines: Sequence[Line]) -
 def _problems(tree: Mapping[str, Any]) -> list[str]:
     known = {"system": str, "user": str, "max_tokens": int, "temperature": (int, float), "examples": list}
     found = [f"{key} is missing" for key in ("system", "user") if key not in tree]
-    found += [f"{key} has the wrong type" for key, kind in known.items() if key in tree and not isinstance(tree[key], kind)]
+    found += [
+        f"{key} has the wrong type" for key, kind in known.items() if key in tree and not isinstance(tree[key], kind)
+    ]
     found += [f"{key} is no setting of a prompt" for key in tree if key not in {*known, "history"}]
     history = tree.get("history", "all")
     if history != "all" and (not isinstance(history, int) or history < 0):

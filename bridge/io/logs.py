@@ -34,7 +34,7 @@ class LogJournal:
 
     _log: logging.Logger = field(factory=lambda: logging.getLogger(NAME))
 
-    def note(self, action: str, /, **fields: str | int | float | bool | Masked | None) -> None:
+    def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """One record; a field named like one of logging's own gets an underscore."""
         level = logging.getLevelName(str(fields.pop("level", "info")).upper())
         if not self._log.isEnabledFor(level):

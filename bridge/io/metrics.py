@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from aiohttp import web
 from attrs import define, field
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 from bridge.core.masking import Masked
 
@@ -25,9 +26,11 @@ class Metrics:
         self._seconds = Histogram(
             "bridge_seconds", "How long it took.", ("action", "what"), buckets=BUCKETS, registry=self.registry
         )
-        self._tokens = Counter("bridge_tokens", "Tokens, as they were counted.", ("kind", "model"), registry=self.registry)
+        self._tokens = Counter(
+            "bridge_tokens", "Tokens, as they were counted.", ("kind", "model"), registry=self.registry
+        )
 
-    def note(self, action: str, /, **fields: str | int | float | bool | Masked | None) -> None:
+    def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """Implements `ports.Journal`."""
         self._actions.labels(action, *(str(fields.get(name) or "") for name in LABELS)).inc()
         for name, value in fields.items():
@@ -39,3 +42,12 @@ class Metrics:
     def page(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
+
+
+def make_metrics(metrics: Metrics) -> list[web.AbstractRouteDef]:
+    """GET /metrics."""
+
+    async def read(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [web.get("/metrics", read)]

@@ -1,0 +1,108 @@
+"""What the types of the settings cannot say: ranges, addresses, secrets of the right form. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from bridge.core.address import url_problem
+from bridge.core.signature import check_secret
+from bridge.core.spans import Kind
+from bridge.settings import DestinationSettings, GatewaySettings, GenesysSettings, Http, Settings, Source, Timeouts
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+FOLLOW = re.compile(r"(queue|user):[0-9A-Za-z-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Problem = tuple[str, str]
+"""(path of the setting, what would be right)."""
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Everything that is wrong with settings whose types are right."""
+    yield from _http(settings.http)
+    if settings.http.host not in LOOPBACK and settings.panel.secret is None:
+        yield "panel.secret", f"is needed, since http.host is {settings.http.host} and not loopback"
+    yield from _positive("engine", settings.engine, "partitions", "keep_events", "lease")
+    yield from _gateway(settings.gateway)
+    for source in settings.webhooks:
+        yield from _source(source, f"webhooks.{source.name}")
+    for destination in settings.destinations:
+        yield from _destination(destination, f"destinations.{destination.name}")
+    for model in settings.models:
+        yield from _positive(f"models.{model.name}", model, "context", "output")
+    yield from _genesys(settings.genesys)
+    yield from _positive("cards", settings.cards, "late")
+    yield from _positive("handlers", settings.handlers, "tries", "timeout")
+    for kind in settings.cards.unmask:
+        if kind not in Kind.__members__:
+            yield "cards.unmask", f"{kind!r} is no kind; there are {', '.join(Kind.__members__)}"
+    for name in ("conversation", "tenant_per_day"):
+        if getattr(settings.budgets, name) < 0:
+            yield f"budgets.{name}", "must be 0 (no cap) or more"
+
+
+def _positive(path: str, section: object, *names: str) -> Iterator[Problem]:
+    for name in names:
+        if getattr(section, name) <= 0:
+            yield f"{path}.{name}", "must be more than 0"
+
+
+def _http(http: Http) -> Iterator[Problem]:
+    if not 0 <= http.port < 65_536:
+        yield "http.port", "must be 0 (any free one) to 65535"
+    yield from _positive("http", http, "max_body", "body_timeout")
+
+
+def _gateway(gateway: GatewaySettings) -> Iterator[Problem]:
+    if wrong := url_problem(gateway.url):
+        yield "gateway.url", wrong
+    if not gateway.path.startswith("/"):
+        yield "gateway.path", "must begin with a slash, such as /v1/chat/completions"
+    yield from _positive("gateway", gateway, "tries")
+    yield from _positive("gateway.timeouts", gateway.timeouts, *(name for name in Timeouts.__slots__ if name[0] != "_"))
+
+
+def _source(source: Source, path: str) -> Iterator[Problem]:
+    if not NAME.fullmatch(source.name):
+        yield path, "the name becomes part of an address: use letters, digits, - and _"
+    if not source.secrets:
+        yield f"{path}.secrets", 'must name at least one secret, such as ["env:WEBHOOK_SECRET"]'
+    for index, secret in enumerate(source.secrets):
+        if wrong := check_secret(source.scheme, secret.show()):
+            yield f"{path}.secrets[{index}]", f"{secret.origin}: {wrong}"
+
+
+def _destination(destination: DestinationSettings, path: str) -> Iterator[Problem]:
+    if wrong := url_problem(destination.url):
+        yield f"{path}.url", wrong
+    if not destination.secrets:
+        yield f"{path}.secrets", 'must name at least one secret to sign with, such as ["env:CRM_SECRET"]'
+    for index, secret in enumerate(destination.secrets):
+        if wrong := check_secret("standard", secret.show()):
+            yield f"{path}.secrets[{index}]", f"{secret.origin}: {wrong}"
+    yield from _networks(f"{path}.allow", destination.allow)
+    yield from _positive(path, destination, "timeout", "concurrency", "tries", "give_up_after")
+
+
+def _genesys(genesys: GenesysSettings) -> Iterator[Problem]:
+    for topic in genesys.follow:
+        if not FOLLOW.fullmatch(topic):
+            yield "genesys.follow", f"{topic!r} must be queue:ID or user:ID"
+    for name in ("api_url", "login_url"):
+        if (url := getattr(genesys, name)) and (wrong := url_problem(url)):
+            yield f"genesys.{name}", wrong
+    if genesys.client_id and genesys.client_secret is None:
+        yield "genesys.client_secret", 'is missing, such as "env:GENESYS_SECRET"'
+    if genesys.client_id and not (genesys.domain or (genesys.api_url and genesys.login_url)):
+        yield "genesys.domain", 'is missing, such as "mypurecloud.de"'
+    yield from _networks("genesys.allow", genesys.allow)
+
+
+def _networks(path: str, allowed: tuple[str, ...]) -> Iterator[Problem]:
+    for network in allowed:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            yield path, f"{error}; write a network such as 10.1.0.0/16"

@@ -1,0 +1,93 @@
+"""`bridge check` and `bridge routes`: what is set, whether it works, who gets what."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import click
+
+from bridge.app import load_router, open_engine
+from bridge.cli.running import DONE, FAILED, run, settings_or_exit
+from bridge.errors import BridgeError
+from bridge.io.clock import MachineClock
+from bridge.io.genesys import open_genesys
+from bridge.settings import Settings
+from bridge.shipped import load_prompts
+
+PATIENCE = 5.0
+
+
+@click.command()
+def routes() -> None:
+    """Which handler gets which events, and how."""
+    router = run(_router(settings_or_exit()))
+    for name, kind, mode in router:
+        click.echo(f"{name:32} {kind:24} {mode}")
+
+
+async def _router(settings: Settings) -> list[tuple[str, str, str]]:
+    return [(route.name, route.kind.__name__, route.mode) for route in load_router(settings.handlers.enabled)]
+
+
+@click.command()
+def check() -> None:
+    """Read the settings, then try every connection they name."""
+    settings = settings_or_exit()
+    raise SystemExit(run(_check(settings)))
+
+
+async def _check(settings: Settings) -> int:
+    wrong = 0
+    async for what, problem in _tries(settings):
+        click.echo(f"{'wrong' if problem else 'ok':6} {what}{': ' + problem if problem else ''}")
+        wrong += bool(problem)
+    return FAILED if wrong else DONE
+
+
+async def _tries(settings: Settings) -> AsyncIterator[tuple[str, str]]:
+    yield "settings", ""
+    router, prompts = load_router(settings.handlers.enabled), load_prompts(settings.prompts.path)
+    yield f"handlers: {', '.join(route.name for route in router)}", ""
+    yield f"prompts: {', '.join(prompts)}", ""
+    yield f"engine at {settings.engine.path}", await _engine(settings)
+    yield f"gateway at {settings.gateway.url}", await _reach(settings.gateway.url)
+    for one in settings.destinations:
+        yield f"destination {one.name} at {one.url}", await _reach(one.url)
+    if settings.genesys.client_id:
+        yield "Genesys Cloud login", await _login(settings)
+
+
+async def _engine(settings: Settings) -> str:
+    try:
+        async with open_engine(settings) as engine:
+            await engine.counts()
+    except (BridgeError, OSError) as error:
+        return str(error)
+    return ""
+
+
+async def _reach(url: str) -> str:
+    """Whether somebody listens there. Nothing is sent: what a probe would do at the other end is theirs to say."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except TimeoutError:
+        return f"no answer within {PATIENCE:g} s"
+    except (OSError, socket.gaierror) as error:
+        return f"cannot be reached: {error.strerror or error}"
+    writer.close()
+    return ""
+
+
+async def _login(settings: Settings) -> str:
+    try:
+        async with open_genesys(settings.genesys, clock=MachineClock(), random=lambda: 0.0) as genesys:
+            await genesys.token()
+    except BridgeError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,208 @@
+"""`bridge replay`: recorded conversations through the bridge on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import click
+import orjson
+from attrs import evolve, frozen
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bridge.app import Bridge, Parts, open_bridge
+from bridge.cli.running import DONE, FAILED, run, settings_or_exit
+from bridge.errors import ConfigError
+from bridge.io.logs import set_up_logs
+from bridge.replay import Read, ReplayClock, feed, first_ms, until_idle
+from bridge.results import Results, figures, read_results, result_lines
+from bridge.settings import DestinationSettings, Secret, Settings
+from bridge.sim.crm import SimCrm, make_crm
+from bridge.sim.gateway import SimGateway, make_gateway
+from bridge.sim.serving import open_app
+
+SPEEDS = {"1": 1.0, "10": 10.0, "max": None}
+FIRST_TOKEN, TOKENS_A_SECOND = 0.4, 80.0
+LOOPBACK = "127.0.0.0/8"
+DEFAULT_DESTINATION = "crm"
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What was typed."""
+
+    files: tuple[Path, ...]
+    speed: float | None
+    out: Path | None
+    gateway: str
+    crm: str
+    state: Path
+    patience: float
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--speed", type=click.Choice(list(SPEEDS)), default="max", show_default=True, help="Recorded gaps, or none."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the result lines (JSON Lines) here."
+)
+@click.option("--gateway", default="", metavar="URL", help="A real gateway instead of the simulated one.")
+@click.option("--crm", default="", metavar="URL", help="A real CRM instead of the simulated one.")
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="Where a replay that was killed goes on."
+)
+@click.option("--patience", default=60.0, show_default=True, help="Seconds without any progress before giving up.")
+def replay(  # noqa: PLR0913 - one argument an option
+    files: tuple[Path, ...],
+    speed: str,
+    out: Path | None,
+    gateway: str,
+    crm: str,
+    state: Path | None,
+    patience: float,
+) -> None:
+    """Play recordings through the bridge, then say what came of every event.
+
+    Run again after a kill, the same command goes on where it was cut off.
+    """
+    settings = settings_or_exit()
+    set_up_logs("error")
+    plan = Plan(
+        files=files,
+        speed=SPEEDS[speed],
+        out=out,
+        gateway=gateway,
+        crm=crm,
+        state=state or _state_of(files, speed),
+        patience=patience,
+    )
+    raise SystemExit(run(_replay(plan, settings)))
+
+
+def _state_of(files: tuple[Path, ...], speed: str) -> Path:
+    """A place that the same command finds again, and that only this user can read."""
+    what = [f"{file.resolve()}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in sorted(files)]
+    name = hashlib.sha256("\n".join([speed, *what]).encode()).hexdigest()[:16]
+    root = os.environ.get("XDG_STATE_HOME") or (Path.home() / ".local" / "state")
+    return Path(root) / "bridge" / "replay" / f"{name}.db"
+
+
+async def _replay(plan: Plan, settings: Settings) -> int:
+    clock = ReplayClock(first_ms(plan.files), plan.speed) if plan.speed else None
+    plan.state.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        crm, settings = await _surroundings(plan, settings, stack)
+        parts = Parts(clock=clock) if clock else Parts(in_order=True)
+        async with open_bridge(settings, roles=("worker",), parts=parts) as bridge:
+            read = await _run(bridge, plan, clock)
+            results = await read_results(bridge.engine)
+    rows = figures(results, read.events, timed=clock is not None)
+    rows |= {"lines refused": len(read.refused)} | (_verified(crm, results) if crm else {})
+    if plan.out:
+        _write(plan.out, results)
+    _show(rows, read)
+    failed = _failed(rows)
+    if not failed:
+        _forget(plan.state)
+    return FAILED if failed else DONE
+
+
+async def _run(bridge: Bridge, plan: Plan, clock: ReplayClock | None) -> Read:
+    async with _progress() as (reading, working):
+        read = await feed(bridge, plan.files, clock, lambda read: reading(read.lines))
+        await until_idle(bridge, plan.patience, lambda counts: working(counts.waiting + counts.callbacks_waiting))
+    return read
+
+
+async def _surroundings(plan: Plan, settings: Settings, stack: AsyncExitStack) -> tuple[SimCrm | None, Settings]:
+    """The simulators that are wanted, and settings that point to them and to nothing else."""
+    gateway, destinations, crm = plan.gateway, settings.destinations, None
+    if not gateway:
+        speed = plan.speed or 0.0
+        sim = SimGateway(first_token=FIRST_TOKEN / speed if speed else 0.0, tokens_per_second=TOKENS_A_SECOND * speed)
+        gateway = await stack.enter_async_context(open_app(make_gateway(sim)))
+    if plan.crm:
+        destinations = tuple(evolve(one, url=plan.crm) for one in destinations)
+        if not destinations:
+            raise ConfigError([f"destinations.{DEFAULT_DESTINATION}: is missing; --crm needs its secrets"])
+    else:
+        secret = Secret("whsec_" + b64encode(secrets.token_bytes(24)).decode(), origin="made for this replay")
+        crm = SimCrm(secrets=[secret.show()])
+        url = await stack.enter_async_context(open_app(make_crm(crm)))
+        names = {one.name for one in destinations} | {DEFAULT_DESTINATION}
+        destinations = tuple(
+            DestinationSettings(name=name, url=f"{url}/{name}", secrets=(secret,), allow=(LOOPBACK,))
+            for name in sorted(names)
+        )
+    return crm, evolve(
+        settings,
+        engine=evolve(settings.engine, path=str(plan.state)),
+        gateway=evolve(settings.gateway, url=gateway),
+        destinations=destinations,
+        genesys=evolve(settings.genesys, client_id="", follow=()),
+    )
+
+
+def _verified(crm: SimCrm, results: Results) -> dict[str, int]:
+    """What the simulated CRM says: it verifies each signature and counts what it gets twice."""
+    return {
+        "callbacks refused by the CRM": len(crm.refused),
+        "callbacks the CRM got twice": crm.repeats,
+        "callbacks verified by the CRM": len(crm.accepted),
+    }
+
+
+def _failed(rows: dict[str, int | float | str]) -> bool:
+    bad = (
+        "deliveries dead", "deliveries waiting", "callbacks dead", "callbacks waiting", "lost", "order broken",
+        "lines refused", "callbacks refused by the CRM",
+    )  # fmt: skip
+    return any(rows.get(name) for name in bad)
+
+
+def _write(out: Path, results: Results) -> None:
+    """Whole or not at all: a reader never sees half a result."""
+    with tempfile.NamedTemporaryFile(dir=out.parent, prefix=out.name, delete=False) as file:
+        for line in result_lines(results):
+            file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    Path(file.name).replace(out)
+
+
+def _forget(state: Path) -> None:
+    for path in state.parent.glob(state.name + "*"):
+        path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _progress() -> AsyncIterator[tuple]:  # type: ignore[type-arg]
+    """Bars on a terminal, nothing in a pipe."""
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        lines = progress.add_task("lines", total=None)
+        left = progress.add_task("to do", total=None)
+        yield lambda n: progress.update(lines, completed=n), lambda n: progress.update(left, completed=n)
+
+
+def _show(rows: dict[str, int | float | str], read: Read) -> None:
+    console = Console()
+    for problem in read.refused[:20]:
+        console.print(f"refused: {problem}", markup=False)
+    if not console.is_terminal:
+        for name, value in rows.items():
+            click.echo(f"{name}: {value}")
+        return
+    table = Table(show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    console.print(table)

@@ -1,0 +1,28 @@
+"""`bridge serve`: the bridge itself."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from bridge.app import ROLES, Role, open_bridge
+from bridge.cli.running import run, settings_or_exit, until_told_to_stop
+from bridge.io.logs import set_up_logs
+from bridge.settings import Settings
+
+
+@click.command()
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="Only this part; may be repeated.")
+def serve(roles: tuple[Role, ...]) -> None:
+    """Receive, store, handle, answer, until told to stop (SIGTERM)."""
+    settings = settings_or_exit()
+    set_up_logs(settings.logs.level)
+    run(_serve(settings, roles or ROLES))
+
+
+async def _serve(settings: Settings, roles: tuple[Role, ...]) -> None:
+    async with open_bridge(settings, roles=roles) as bridge:
+        where = {"host": settings.http.host, "port": bridge.port}
+        logging.getLogger("bridge").info("serving", extra={"action": "serving", "roles": list(roles), **where})
+        await until_told_to_stop()

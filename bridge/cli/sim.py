@@ -1,0 +1,75 @@
+"""`bridge sim`: a Genesys Cloud, a gateway and a CRM to try a bridge against."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+from bridge.cli.running import run, until_told_to_stop
+from bridge.io.clock import MachineClock
+from bridge.io.logs import set_up_logs
+from bridge.replay import read_recording
+from bridge.settings import Secret
+from bridge.sim.crm import SimCrm, make_crm
+from bridge.sim.gateway import SimGateway, make_gateway
+from bridge.sim.genesys import ORG, Org, SimGenesys, make_genesys, play, post_webhooks
+from bridge.sim.serving import open_app
+
+PORTS = (8090, 8091, 8092)
+VARIABLE = "SIM_SECRET"
+
+
+@click.command()
+@click.option(
+    "--play",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A recording to play once a bridge listens; may be repeated.",
+)
+@click.option("--speed", default=1.0, show_default=True, help="So many times as fast as recorded.")
+@click.option("--webhooks", "url", default="", metavar="URL", help="Also post the recording there as signed webhooks.")
+@click.option("--once", is_flag=True, help="End when everything has been played.")
+def sim(files: tuple[Path, ...], speed: float, url: str, once: bool) -> None:  # noqa: FBT001 - click's flag
+    """Serve the simulators on ports 8090 (Genesys Cloud), 8091 (gateway) and 8092 (CRM) of this machine.
+
+    config/sim.toml points a bridge at them. The secret of webhooks and callbacks is read from SIM_SECRET on both sides.
+    """
+    secret = os.environ.get(VARIABLE, "")
+    if not secret.startswith("whsec_"):
+        raise click.UsageError(f"set {VARIABLE} to whsec_ and some base64, here and for the bridge")
+    set_up_logs("error")
+    run(_sim(files, speed, url, Secret(secret, origin=f"env:{VARIABLE}"), once=once))
+
+
+async def _sim(files: tuple[Path, ...], speed: float, url: str, secret: Secret, *, once: bool) -> None:
+    genesys, crm = make_genesys(SimGenesys(), clock=MachineClock()), SimCrm(secrets=[secret.show()])
+    apps = (genesys, make_gateway(SimGateway(first_token=0.35, tokens_per_second=45.0)), make_crm(crm))
+    async with AsyncExitStack() as stack:
+        for name, app, port in zip(("Genesys Cloud", "gateway", "CRM"), apps, PORTS, strict=True):
+            click.echo(f"{name}: {await stack.enter_async_context(open_app(app, port=port))}")
+        if files:
+            await _play(genesys[ORG], files, speed, url, secret)
+        if not once:
+            await until_told_to_stop()
+    click.echo(
+        f"the CRM took {len(crm.accepted)} callbacks, {crm.repeats} of them twice, and refused {len(crm.refused)}"
+    )
+
+
+async def _play(org: Org, files: tuple[Path, ...], speed: float, url: str, secret: Secret) -> None:
+    lines = [line.envelope for file in files for line in read_recording(file, [])]
+    click.echo("waiting for a bridge to listen …")
+    await org.until(lambda: bool(org.live_channels()))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(play(org, lines, speed=speed))
+        if url:
+            posting = group.create_task(post_webhooks(url, secret, lines, clock=MachineClock(), speed=speed))
+    click.echo(f"played {len(lines)} lines")
+    if url:
+        done = posting.result()
+        click.echo(f"posted {done.accepted} webhooks: {done.duplicates} were stored already, {done.refused} refused")
