@@ -1,4 +1,4 @@
-"""Which partition a conversation lives in, and which worker should own a partition. No leader decides: all workers compute."""
+"""Which partition a conversation lives in, and which worker should own it. Nobody leads: all compute the same."""
 
 from __future__ import annotations
 

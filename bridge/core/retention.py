@@ -1,22 +1,15 @@
-"""How long things are kept."""
+"""How long things are kept. Times in milliseconds."""
 
 from __future__ import annotations
 
-from attrs import frozen
-
-_LEDGERS_MS = 2 * 86_400_000
+_A_DAY_AND_MORE = 2 * 86_400_000
 
 
-@frozen
-class Rules:
-    """`keep_ms`: how long a settled event stays."""
+def events_before(now_ms: int, keep_ms: int) -> int:
+    """Events stored, and settled, before this time may be forgotten."""
+    return now_ms - keep_ms
 
-    keep_ms: int
 
-    def events_before(self, now_ms: int) -> int:
-        """What was stored and settled before this time may go."""
-        return now_ms - self.keep_ms
-
-    def ledgers_before(self, now_ms: int) -> int:
-        """Ledgers untouched since then may go. A day's ledger must outlive its day, however short events are kept."""
-        return now_ms - max(self.keep_ms, _LEDGERS_MS)
+def ledgers_before(now_ms: int, keep_ms: int) -> int:
+    """Ledgers untouched since then may be forgotten. A day's ledger outlives its day, however short events are kept."""
+    return now_ms - max(keep_ms, _A_DAY_AND_MORE)

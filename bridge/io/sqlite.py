@@ -13,21 +13,24 @@ import os
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
-from bridge.core.retention import Rules
-from bridge.errors import RejectedError
-from bridge.io import sqlite_ledger as ledger
-from bridge.io import sqlite_news as news
+from attrs import define, field
+
+from bridge.errors import ConfigError, RejectedError
+from bridge.io import sqlite_ledger as tokens
 from bridge.io import sqlite_steps as steps
 from bridge.io import sqlite_views as views
 from bridge.io.sqlite_file import connect_for_use, prepare_file
-from bridge.io.sqlite_peers import OwnLock, Peers
-from bridge.io.sqlite_retention import Place, retire
-from bridge.io.sqlite_turn import News, Step, Turn
+from bridge.io.sqlite_news import Tails, Watch
+from bridge.io.sqlite_peers import OwnLock, Peers, remove_lock
+from bridge.io.sqlite_retention import START, retire
+from bridge.io.sqlite_turn import Step, Turn
+from bridge.io.sqlite_views import Reader
 from bridge.io.sqlite_writer import Writer
 from bridge.ports import (
     Appended,
@@ -47,7 +50,6 @@ from bridge.ports import (
 
 A = TypeVar("A")
 R = TypeVar("R")
-P = ParamSpec("P")
 
 _ROUNDS = 256
 """Rounds of forgetting in the time that events are kept."""
@@ -70,17 +72,20 @@ async def open_sqlite(  # noqa: PLR0913 - one argument a setting
     `worker` names this process among those that share the file. `on_fault` hears of an error after which the engine
     cannot be trusted: end the process. Raises ConfigError when the file cannot be used.
     """
-    path = Path(path).absolute()
-    await asyncio.to_thread(prepare_file, path, partitions)
+    path = await asyncio.to_thread(prepare_file, Path(path), partitions)
+    worker, fault = worker or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", on_fault or _ignore
     async with AsyncExitStack() as stack:
-        writing, reading = connect_for_use(path), connect_for_use(path)
-        stack.callback(writing.close)
-        stack.callback(reading.close)
-        worker = worker or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-        engine = SqliteEngine(path, writing, reading, worker, partitions, clock, lease, on_fault or _ignore)
-        stack.push_async_callback(engine.close)
-        forgetting = asyncio.create_task(engine.keep_forgetting(keep_events))
-        stack.callback(forgetting.cancel)
+        writing = stack.enter_context(closing(connect_for_use(path)))
+        reader = stack.enter_context(closing(Reader(connect_for_use(path), fault)))
+        lock = stack.enter_context(closing(OwnLock(path)))
+        tails = Tails(reader.read)
+        stack.callback(tails.fence, {})
+        writer = Writer(partial(Turn, writing, worker, tails), clock, Watch(writing, tails), tails.hear)
+        writer.start(fault)
+        stack.push_async_callback(writer.close)
+        engine = SqliteEngine(partitions, worker, clock, lease, reader, writer, tails, lock, fault)
+        stack.push_async_callback(engine.leave)
+        stack.callback(asyncio.create_task(engine.keep_forgetting(keep_events)).cancel)
         yield engine
 
 
@@ -88,33 +93,21 @@ def _ignore(_: BaseException) -> None:
     """Whoever asked gets the error too."""
 
 
+@define
 class SqliteEngine:
     """The contract of `ports.Engine` on one file."""
 
-    def __init__(  # noqa: PLR0913 - the wiring of the parts
-        self,
-        path: Path,
-        writing: sqlite3.Connection,
-        reading: sqlite3.Connection,
-        worker: str,
-        partitions: int,
-        clock: Clock,
-        lease: float,
-        on_fault: Callable[[BaseException], None],
-    ) -> None:
-        self.partitions, self.worker = partitions, worker
-        self._path, self._clock, self._fault = path, clock, on_fault
-        self._reader = views.Reader(reading)
-        self._tails = news.Tails(self._read)
-        self._writer = Writer(
-            writing,
-            begin=lambda: Turn(writing, worker, clock.now_ms(), self._tails),
-            watch=news.Watch(writing, self._tails),
-            tell=self._tails.hear,
-            fault=on_fault,
-        )
-        self._lease, self._next_beat = lease, float("-inf")
-        self._peers, self._lock = Peers(worker, lease), OwnLock(path)
+    partitions: int
+    worker: str
+    _clock: Clock
+    _lease: float
+    _reader: Reader
+    _writer: Writer
+    _tails: Tails
+    _lock: OwnLock
+    _fault: Callable[[BaseException], None]
+    _peers: Peers = field(init=False, factory=Peers)
+    _next_beat: float = field(init=False, default=0.0)
 
     # --- the log ------------------------------------------------------------------------------------------------
 
@@ -130,7 +123,7 @@ class SqliteEngine:
 
     async def history(self, conversation: str) -> list[Stored]:
         """The conversation's events in log order."""
-        return await self._read(views.history, conversation)
+        return await self._reader.read(views.history, conversation)
 
     # --- owning -------------------------------------------------------------------------------------------------
 
@@ -144,19 +137,23 @@ class SqliteEngine:
 
     async def owners(self) -> dict[int, str | None]:
         """{partition: worker id}."""
-        return await self._read(views.owners)
+        return await self._reader.read(views.owners)
 
     async def beat(self) -> set[str]:
         """Live workers. Call it often: a look costs microseconds, only every quarter of the lease is a write."""
+        rows = await self._reader.read(views.workers)
+        others = [row for row in rows if row[2] != str(self._lock.path)]
         now = self._clock.monotonic()
+        alive, dead = self._peers.judge(others, now, self._lease)
+        for row in dead:
+            await self._write(steps.forget_worker, row)
+            remove_lock(row)
+        if self.worker in alive:
+            raise ConfigError([f"worker {self.worker!r} runs already on this file; give each worker a name of its own"])
         if now >= self._next_beat:
-            self._next_beat = now + self._lease / 4
             await self._write(steps.beat, self._lock.take())
-        alive, dead = self._peers.judge(await self._read(views.workers), self._clock.monotonic())
-        for worker in dead:
-            await self._write(steps.forget_worker, worker)
-            Path(worker[1]).unlink(missing_ok=True)
-        return alive
+            self._next_beat = now + self._lease / 4
+        return alive | {self.worker}
 
     # --- deliveries ---------------------------------------------------------------------------------------------
 
@@ -212,45 +209,45 @@ class SqliteEngine:
 
     async def reserve(self, reservation: Reservation) -> bool:
         """Set tokens aside from every cap, or from none."""
-        return await self._write(ledger.reserve, reservation)
+        return await self._write(tokens.reserve, reservation)
 
     async def settle(self, key: str, used: int) -> None:
         """End a reservation of this worker."""
-        await self._write(ledger.settle, (key, used))
+        await self._write(tokens.settle, (key, used))
 
     async def spent(self, ledger: str) -> tuple[int, int]:
         """(charged, reserved)."""
-        return await self._read(views.spent, ledger)
+        return await self._reader.read(views.spent, ledger)
 
     # --- the operator -------------------------------------------------------------------------------------------
 
     async def counts(self) -> Counts:
         """How much there is."""
-        return await self._read(views.counts)
+        return await self._reader.read(views.counts)
 
     async def events(self, *, conversation: str = "", after: int = 0, limit: int = 100) -> list[Stored]:
         """Events in log order."""
-        return await self._read(views.events, conversation, after, limit)
+        return await self._reader.read(views.events, conversation, after, limit)
 
     async def event(self, event_id: str) -> Stored | None:
         """One event by its id."""
-        return await self._read(views.event, event_id)
+        return await self._reader.read(views.event, event_id)
 
     async def deliveries(
         self, *, state: DeliveryState | None = None, conversation: str = "", after: int = 0, limit: int = 100
     ) -> list[Delivery]:
         """Deliveries by log order of their event."""
-        return await self._read(views.deliveries, state, conversation, after, limit)
+        return await self._reader.read(views.deliveries, state, conversation, after, limit)
 
     async def callbacks(
         self, *, state: CallbackState | None = None, conversation: str = "", after: int = 0, limit: int = 100
     ) -> list[Callback]:
         """Callbacks in the order they were stored."""
-        return await self._read(views.callbacks, state, conversation, after, limit)
+        return await self._reader.read(views.callbacks, state, conversation, after, limit)
 
     async def records(self, *, conversation: str = "", after: int = 0, limit: int = 100) -> list[Record]:
         """Cards and inferences in the order they were stored."""
-        return await self._read(views.records, conversation, after, limit)
+        return await self._reader.read(views.records, conversation, after, limit)
 
     async def requeue(self, *, event: str, handler: str) -> bool:
         """Send a dead delivery again, behind what waits in its partition."""
@@ -268,36 +265,25 @@ class SqliteEngine:
 
     async def forget(self, keep_events: float) -> None:
         """Remove what was settled more than `keep_events` seconds ago, a few milliseconds of writing at a time."""
-        rules, place = Rules(int(keep_events * 1000)), Place()
-        while (place := await self._write(retire, (place, rules))) != Place():
-            await asyncio.sleep(0)
+        place, keep_ms = START, int(keep_events * 1000)
+        while (place := await self._write(retire, (place, keep_ms))) != START:
+            pass
 
     async def keep_forgetting(self, keep_events: float) -> None:
         """`forget` for ever, 256 times in the time that events are kept."""
+        pause = min(max(keep_events / _ROUNDS, 1.0), 60.0)
         while True:
-            await asyncio.sleep(min(max(keep_events / _ROUNDS, 1.0), 60.0))
             await self.forget(keep_events)
+            await asyncio.sleep(pause)
 
-    async def close(self) -> None:
-        """Give free what is owned, write what waits, end the tails and the threads."""
-        await self._write(steps.leave, self._lock.path)
-        await self._writer.close()
-        self._tails.fence({})
-        self._reader.close()
-        self._lock.drop()
+    async def leave(self) -> None:
+        """Give free what this worker owns, and strike it off the list of those that live."""
+        with suppress(sqlite3.OperationalError):  # a full disk: the others see that our lock is gone
+            await self._write(steps.leave, str(self._lock.path))
 
     async def _write(self, step: Step[A, R], asked: A) -> R:
         try:
             return await self._writer.do(step, asked)
         except sqlite3.OperationalError as error:
-            self._fault(error)
-            raise
-
-    async def _read(
-        self, query: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        try:
-            return await self._reader.read(query, *args, **kwargs)
-        except sqlite3.DatabaseError as error:
             self._fault(error)
             raise

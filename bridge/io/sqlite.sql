@@ -2,6 +2,7 @@
 -- by the code for as many rows as there are: one step of SQLite for many rows gives the interpreter lock away once.
 
 -- name: schema
+BEGIN IMMEDIATE;
 CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- How much there is of each kind, so that nobody has to count; `settled` numbers the settlements.
@@ -58,6 +59,13 @@ CREATE TABLE reservation(
     key TEXT NOT NULL, ledger TEXT NOT NULL, amount INTEGER NOT NULL, partition INTEGER NOT NULL, worker TEXT NOT NULL,
     PRIMARY KEY (key, ledger)
 ) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta(name, value) VALUES ('partitions', {partitions});
+WITH RECURSIVE number(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM number WHERE id + 1 < {partitions})
+INSERT INTO partition(id) SELECT id FROM number;
+PRAGMA application_id = {application};
+PRAGMA user_version = {version};
+COMMIT;
 
 -- name: views
 -- Rows in the order of the fields of Stored, Delivery, Callback and Record; every connection makes them for itself.

@@ -31,8 +31,9 @@ def _read_sections(text: str) -> dict[str, str]:
 SQL = _read_sections(Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8"))
 
 
-def prepare_file(path: Path, partitions: int) -> None:
-    """Create the file, or see that it is one of ours. Raises ConfigError that says why it is not."""
+def prepare_file(path: Path, partitions: int) -> Path:
+    """Create the file, or see that it is one of ours; its full path. Raises ConfigError that says why it is not."""
+    path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path), closing(connect(path)) as db:
@@ -41,6 +42,7 @@ def prepare_file(path: Path, partitions: int) -> None:
         problem = f"cannot be opened: {error}"
     if problem:
         raise ConfigError([f"engine.path: {path}: {problem}"])
+    return path
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -88,7 +90,7 @@ def _widened(name: str, count: int) -> str:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Two processes that create one file at the same time take turns: SQLite itself cannot wait for a change of mode."""
+    """Processes that create one file at the same time take turns: SQLite does not wait where the mode changes."""
     handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -117,9 +119,5 @@ def _create(db: sqlite3.Connection, partitions: int) -> str:
     (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         return f"is on a file system without shared memory (journal mode {mode}); name a file on a local disk"
-    db.executescript(
-        f"BEGIN; {SQL['schema']} PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
-        f"INSERT INTO meta(name, value) VALUES ('partitions', {int(partitions)}); COMMIT;"
-    )
-    db.executemany("INSERT INTO partition(id) VALUES (?)", [(number,) for number in range(partitions)])
+    db.executescript(SQL["schema"].format(partitions=int(partitions), application=_APPLICATION, version=VERSION))
     return ""

@@ -1,5 +1,8 @@
-"""Who lives: every worker holds a lock on a file of its own, which the kernel lets go the moment it dies, and counts
-beats in the worker table, which a hung one stops doing."""
+"""Who lives.
+
+Every worker holds a lock on a file of its own, which the kernel lets go the moment it dies, and counts beats in the
+worker table, which a hung one stops doing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class OwnLock:
             fcntl.flock(self._handle, fcntl.LOCK_EX)
         return str(self.path)
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Let go and remove the file."""
         if self._handle is not None:
             self.path.unlink(missing_ok=True)
@@ -39,24 +42,28 @@ class OwnLock:
 
 @define
 class Peers:
-    """Judges the worker table. `lease`: seconds without a beat after which a worker counts as hung."""
+    """Judges the rows of the other workers."""
 
-    me: str
-    lease: float
     _seen: dict[str, tuple[int, float]] = field(init=False, factory=dict)
-    """{worker: its beats, when they last changed}, by our own monotonic clock: no clocks need to agree"""
+    """{lock file: its worker's beats, when they last changed}, by our own clock: no two clocks need to agree"""
 
-    def judge(self, workers: Iterable[WorkerRow], now: float) -> tuple[set[str], list[tuple[str, str]]]:
-        """Those that live, and those that are dead as (id, lock file). Hung ones are neither: they may wake up."""
-        rows = list(workers)
-        dead = [(worker, lock) for worker, _, lock in rows if worker != self.me and not is_locked(lock)]
-        gone = {worker for worker, _ in dead}
-        self._seen = {
-            worker: (beats, now if self._seen.get(worker, (None, 0.0))[0] != beats else self._seen[worker][1])
-            for worker, beats, _ in rows
-            if worker not in gone
-        }
-        return {me for me, (_, since) in self._seen.items() if me == self.me or now - since < self.lease}, dead
+    def judge(self, workers: Iterable[WorkerRow], now: float, lease: float) -> tuple[set[str], list[WorkerRow]]:
+        """Ids of those that live, and rows of those that are dead.
+
+        One that has not beaten for `lease` seconds is hung: neither, for it may wake up.
+        """
+        alive, dead = set(), []
+        for row in workers:
+            worker, beats, lock = row
+            if not is_locked(lock):
+                dead.append(row)
+                self._seen.pop(lock, None)
+                continue
+            if lock not in self._seen or self._seen[lock][0] != beats:
+                self._seen[lock] = (beats, now)
+            if now - self._seen[lock][1] < lease:
+                alive.add(worker)
+        return alive, dead
 
 
 def is_locked(path: str) -> bool:
@@ -72,3 +79,8 @@ def is_locked(path: str) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def remove_lock(dead: WorkerRow) -> None:
+    """Clean up behind a dead worker."""
+    Path(dead[2]).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import orjson
 from attrs import frozen
 
-from bridge.core.retention import Rules
+from bridge.core.retention import events_before, ledgers_before
 from bridge.io.sqlite_file import SQL
 from bridge.io.sqlite_turn import Turn
 
@@ -19,21 +19,26 @@ _PAGES = 256
 
 @frozen
 class Place:
-    """How far a round has come: the last event and the last ledger it looked at. The start: zeros."""
+    """How far a round has come: the last event and the last ledger it looked at."""
 
-    event: int = 0
-    ledger: int = 0
+    event: int
+    ledger: int
 
 
-def retire(turn: Turn, asked: Sequence[tuple[Place, Rules]]) -> list[Place]:
-    """One step of a round: the next place, or the start when the round is through."""
+START = Place(0, 0)
+
+
+def retire(turn: Turn, asked: Sequence[tuple[Place, int]]) -> list[Place]:
+    """One step of a round, for (place, how many ms things are kept): the next place; START when it is through."""
     turn.after.append(_give_back)
-    return [Place(_retire_events(turn, *one), _retire_ledgers(turn, *one)) for one in asked]
+    return [
+        Place(_retire_events(turn, place.event, keep_ms), _retire_ledgers(turn, place.ledger, keep_ms))
+        for place, keep_ms in asked
+    ]
 
 
-def _retire_events(turn: Turn, place: Place, rules: Rules) -> int:
-    cutoff = rules.events_before(turn.now_ms)
-    rows = turn.db.execute(SQL["expired"], (place.event, cutoff, _STEP)).fetchall()
+def _retire_events(turn: Turn, after: int, keep_ms: int) -> int:
+    rows = turn.db.execute(SQL["expired"], (after, events_before(turn.now_ms, keep_ms), _STEP)).fetchall()
     if gone := [seq for seq, settled in rows if settled]:
         _delete(turn, orjson.dumps(gone).decode())
         turn.tally["events"] -= len(gone)
@@ -41,7 +46,6 @@ def _retire_events(turn: Turn, place: Place, rules: Rules) -> int:
 
 
 def _delete(turn: Turn, seqs: str) -> None:
-    """Children first: a killed process leaves all of an event or nothing, for it is one transaction; order is for foreign keys' sake."""
     for prefix, query in (("", "delete_deliveries"), ("callbacks_", "delete_callbacks")):
         for state, count in Counter(turn.db.execute(SQL[query], (seqs,)).fetchall()).items():
             turn.tally[prefix + state[0]] -= count
@@ -49,9 +53,9 @@ def _delete(turn: Turn, seqs: str) -> None:
     turn.db.execute(SQL["delete_events"], (seqs,))
 
 
-def _retire_ledgers(turn: Turn, place: Place, rules: Rules) -> int:
-    cutoff = rules.ledgers_before(turn.now_ms)
-    rows = turn.db.execute(SQL["next_ledgers"], (place.ledger, _STEP)).fetchall()
+def _retire_ledgers(turn: Turn, after: int, keep_ms: int) -> int:
+    cutoff = ledgers_before(turn.now_ms, keep_ms)
+    rows = turn.db.execute(SQL["next_ledgers"], (after, _STEP)).fetchall()
     gone = [number for number, touched_ms, reserved in rows if touched_ms < cutoff and not reserved]
     turn.db.execute(SQL["delete_ledgers"], (orjson.dumps(gone).decode(),))
     return rows[-1][0] if len(rows) == _STEP else 0

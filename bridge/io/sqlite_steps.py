@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from attrs import evolve, frozen
 
 from bridge.core.partition import partition_of
 from bridge.io.sqlite_file import SQL, digest, many, returned
+from bridge.io.sqlite_peers import WorkerRow
 from bridge.io.sqlite_rows import pack
 from bridge.io.sqlite_turn import Turn
 from bridge.ports import (
@@ -245,11 +245,11 @@ def release(turn: Turn, asked: Sequence[Mapping[int, int]]) -> list[None]:
     return [None] * len(asked)
 
 
-def leave(turn: Turn, asked: Sequence[Path]) -> list[None]:
+def leave(turn: Turn, asked: Sequence[str]) -> list[None]:
     """Give everything free that this worker owns, and strike it off the list."""
     turn.move(dict(turn.db.execute(SQL["leave"], (turn.worker,)).fetchall()))
     for lock_path in asked:
-        turn.db.execute(SQL["forget_worker"], (turn.worker, str(lock_path)))
+        turn.db.execute(SQL["forget_worker"], (turn.worker, lock_path))
     return [None] * len(asked)
 
 
@@ -260,8 +260,8 @@ def beat(turn: Turn, asked: Sequence[str]) -> list[None]:
     return [None] * len(asked)
 
 
-def forget_worker(turn: Turn, asked: Sequence[tuple[str, str]]) -> list[None]:
-    """Strike dead workers, (id, lock file), off the list."""
-    for worker in asked:
-        turn.db.execute(SQL["forget_worker"], worker)
+def forget_worker(turn: Turn, asked: Sequence[WorkerRow]) -> list[None]:
+    """Strike dead workers off the list."""
+    for worker, _, lock_path in asked:
+        turn.db.execute(SQL["forget_worker"], (worker, lock_path))
     return [None] * len(asked)

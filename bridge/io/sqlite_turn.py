@@ -35,9 +35,9 @@ class Turn:
 
     db: sqlite3.Connection
     worker: str
-    now_ms: int
     tailed: Container[int]
     """Partitions that have a tail in this process; rows of others are not made into objects."""
+    now_ms: int
     news: News = Factory(News)
     tally: Counter[str] = Factory(Counter)
     places: dict[str, int] = Factory(dict)

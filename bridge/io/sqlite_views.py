@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from bridge.io.sqlite_file import SQL, digest
 from bridge.io.sqlite_peers import WorkerRow
@@ -18,21 +18,27 @@ R = TypeVar("R")
 
 
 class Reader:
-    """Runs queries in a thread, one after the other. A long read would hold up the log's checkpoints, so all are short."""
+    """Runs queries in a thread, one after the other; all are short, as a long one holds up the log's checkpoints."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, fault: Callable[[BaseException], None]) -> None:
+        self._db, self._fault = db, fault
         self._thread = ThreadPoolExecutor(1, "sqlite-reader")
 
     async def read(
         self, query: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """The answer of `query(connection, …)`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: query(self._db, *args, **kwargs))
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, lambda: query(self._db, *args, **kwargs))
+        except sqlite3.DatabaseError as error:
+            self._fault(error)
+            raise
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread and the connection."""
         self._thread.shutdown()
+        self._db.close()
 
 
 def history(db: sqlite3.Connection, conversation: str) -> list[Stored]:
@@ -109,7 +115,7 @@ def _in_state(state: str | None) -> dict[str, object]:
     return {f"state = '{state}' AND ?": 1} if rare else {"state = ?": state}
 
 
-def _find(  # noqa: PLR0913 - a query has that many parts
+def _find(  # noqa: PLR0913, PLR0917 - a query has that many parts
     db: sqlite3.Connection, view: str, wanted: Mapping[str, object], order: str, limit: int, offset: int = 0
 ) -> list[Row]:
     """Rows of a view for which all of `wanted` holds; a wish for nothing ("" or None) is none."""

@@ -18,6 +18,7 @@ from attrs import Factory, define
 
 from bridge.io.sqlite_news import Watch
 from bridge.io.sqlite_turn import A, News, R, Step, Turn, transaction
+from bridge.ports import Clock
 
 _BATCH_OPERATIONS = 512
 _BATCH_BYTES = 512 * 1024
@@ -46,25 +47,19 @@ class _Done:
 
 
 class Writer:
-    """Runs steps in the thread. `tell` hears the news of each commit in the event loop, before the answers are given.
+    """Runs steps in the thread. `tell` hears the news of each commit in the event loop, before the answers go out."""
 
-    `fault` is called when the thread ends by an error: then nothing can be written any more.
-    """
-
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        begin: Callable[[], Turn],
-        watch: Watch,
-        tell: Callable[[News], None],
-        fault: Callable[[BaseException], None],
-    ) -> None:
-        self._db, self._begin, self._watch, self._tell, self._fault = db, begin, watch, tell, fault
+    def __init__(self, begin: Callable[[int], Turn], clock: Clock, watch: Watch, tell: Callable[[News], None]) -> None:
+        self._begin, self._clock, self._watch, self._tell = begin, clock, watch, tell
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
-        self._open = True
+        self._open = False
         self._ended = asyncio.Event()
-        threading.Thread(target=self._live, name="sqlite-writer", daemon=True).start()
+
+    def start(self, fault: Callable[[BaseException], None]) -> None:
+        """Start the thread. `fault` is called should it end by an error: nothing can be written any more."""
+        self._open = True
+        threading.Thread(target=self._live, args=(fault,), name="sqlite-writer", daemon=True).start()
 
     async def do(self, step: Step[A, R], asked: A, weight: int = 0) -> R:
         """Have `step` done with `asked` and get its answer, durable. Raises what the step raises for it.
@@ -86,7 +81,7 @@ class Writer:
 
     # --- in the thread ------------------------------------------------------------------------------------------
 
-    def _live(self) -> None:
+    def _live(self, fault: Callable[[BaseException], None]) -> None:
         try:
             while (batch := self._gather()) is not None:
                 done = self._write(batch) if batch else []
@@ -94,7 +89,7 @@ class Writer:
                 if done or news:
                     self._loop.call_soon_threadsafe(self._settle, done, news)
         finally:
-            self._loop.call_soon_threadsafe(self._end, sys.exc_info()[1])
+            self._loop.call_soon_threadsafe(self._end, sys.exc_info()[1], fault)
 
     def _gather(self) -> list[_Operation] | None:
         """All that waits, up to a batch. Empty: nothing came for a while. None: closed."""
@@ -127,15 +122,15 @@ class Writer:
         kinds: dict[Step[Any, Any], list[_Operation]] = {}
         for operation in batch:
             kinds.setdefault(operation.step, []).append(operation)
-        turn = self._begin()
+        turn = self._begin(self._clock.now_ms())
         done = _Done(turn)
-        with transaction(self._db):
+        with transaction(turn.db):
             for step, operations in kinds.items():
                 answers = step(turn, [operation.asked for operation in operations])
                 done.answers += zip((operation.answer for operation in operations), answers, strict=True)
             turn.close()
         for call in turn.after:
-            call(self._db)
+            call(turn.db)
         return done
 
     # --- in the event loop --------------------------------------------------------------------------------------
@@ -152,7 +147,7 @@ class Writer:
                 else:
                     future.set_result(answer)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None, fault: Callable[[BaseException], None]) -> None:
         self._open = False
         self._ended.set()
         while not self._queue.empty():
@@ -160,4 +155,4 @@ class Writer:
             if left is not None and not left.answer.done():
                 left.answer.set_exception(RuntimeError("the engine is closed"))
         if error is not None:
-            self._fault(error)
+            fault(error)
