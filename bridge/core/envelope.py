@@ -21,6 +21,7 @@ _OF_CONVERSATION = re.compile(
     r"v2\.(?:conversations|detail\.events\.conversation|speechandtextanalytics\.conversations?|bot\.conversation)"
     r"\.([^.{}]+)\."
 )
+_PATTERN = re.compile(r"(\bconversations?\.)\{id\}")
 
 
 def decode(raw: bytes | str) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def decode(raw: bytes | str) -> dict[str, Any]:
 
 @frozen
 class Envelope:
-    """One event as Genesys words it: the topic with its real id, and the body. `outer` is what it came in."""
+    """One event as Genesys words it: topic and body. `outer` is what it came in, the innermost first."""
 
     topic: str
     body: Fields
@@ -53,9 +54,17 @@ class Envelope:
         return key(self.body, "conversationId", BODY)
 
     @property
+    def full_topic(self) -> str:
+        """The topic with its conversation: triggers may name it by its pattern, yet the event's id must be the same."""
+        told = self.body.get("conversationId")
+        if "{id}" not in self.topic or not is_key(told):
+            return self.topic
+        return _PATTERN.sub(lambda found: found[1] + told, self.topic)
+
+    @property
     def id(self) -> str:
         """Topic and hash of the body."""
-        return keys.event_id(self.topic, self.body)
+        return keys.event_id(self.full_topic, self.body)
 
     @property
     def sent_ms(self) -> int | None:
@@ -88,8 +97,7 @@ def unwrap(envelope: Fields) -> Envelope:
     topic = inner.get("topicName") or inner.get("detail-type") or envelope.get("detail-type")
     if type(topic) is not str:
         refuse("topicName", topic, "the event's topic beside its eventBody (or detail-type beside detail)")
-    body = _body_of(inner)
-    return Envelope(_with_id(topic, body) if "{id}" in topic else topic, body, (inner, envelope))
+    return Envelope(topic, _body_of(inner), (inner, envelope))
 
 
 def is_open_message(envelope: Fields) -> bool:
@@ -117,13 +125,3 @@ def _body_of(inner: Fields) -> Fields:
     if body is not None:
         refuse(BODY, body, "an object")
     return {name: value for name, value in inner.items() if name not in _WRAPPING}
-
-
-def _with_id(topic: str, body: Fields) -> str:
-    """Triggers and EventBridge may name the topic by its pattern: put the id in, so that the event's id is the same."""
-    told = body.get("conversationId")
-    if type(told) is not str:
-        return topic
-    return topic.replace("conversation.{id}", f"conversation.{told}").replace(
-        "conversations.{id}", f"conversations.{told}"
-    )

@@ -92,7 +92,7 @@ def _unknown(heard: Envelope) -> Unknown:
         id=heard.id,
         conversation=known_conversation(heard.topic, heard.body),
         at_ms=_guessed_ms(heard),
-        topic=heard.topic,
+        topic=heard.full_topic,
         body=dict(heard.body),
     )
 

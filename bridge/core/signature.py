@@ -63,9 +63,10 @@ def sign_standard(message_id: str, timestamp: int, body: bytes, secrets: Sequenc
 
     Raises SignatureError for an id that `verify_standard` would refuse.
     """
-    if not _MESSAGE_ID.fullmatch(message_id.encode("utf-8", "replace")):
+    name = message_id.encode("utf-8", "surrogatepass")
+    if not _MESSAGE_ID.fullmatch(name):
         raise SignatureError("webhook-id must be 1 to 256 visible ASCII characters without a full stop")
-    signed = b"%b.%d.%b" % (message_id.encode("ascii"), timestamp, body)
+    signed = b"%b.%d.%b" % (name, timestamp, body)
     return " ".join(f"v1,{b64encode(_hmac(_standard_key(secret), signed)).decode('ascii')}" for secret in secrets)
 
 
