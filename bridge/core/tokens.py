@@ -10,7 +10,6 @@ A model whose vocabulary is not public gets an estimate that errs high; `counted
 
 from __future__ import annotations
 
-import copy
 import re
 import string
 import unicodedata
@@ -32,6 +31,8 @@ PER_REPLY: Final = 3
 
 LONGEST_TAIL: Final = 1024
 """Characters of a text without a certain border that are counted again at each piece: bounds the work per piece."""
+
+_STEP: Final = 64
 
 
 @frozen
@@ -206,21 +207,28 @@ class StreamCounter:
         It ends at a whole character as people see it: not before an accent, within an emoji or a surrogate pair.
         A long piece is searched in steps of 64 characters. Takes nothing in: feed what you keep.
         """
-        probe, start = copy.copy(self), 0
+        fits, start = self.fork(), 0
         while start < len(piece):
-            before = copy.copy(probe)
-            if probe.feed(piece[start : start + 64]) > limit:
-                return piece[: before._fitting(piece, start, limit)]  # noqa: SLF001 - a copy of ourselves
-            start += 64
+            longer = fits.fork()
+            if longer.feed(piece[start : start + _STEP]) > limit:
+                return piece[: fits._fitting(piece, start, limit)]  # noqa: SLF001 - a fork of ourselves
+            fits, start = longer, start + _STEP
         return piece
 
     def _fitting(self, piece: str, start: int, limit: int) -> int:
-        for end in range(min(start + 64, len(piece)), start, -1):
-            if not _parts_character(piece, end) and copy.copy(self).feed(piece[start:end]) <= limit:
+        """Where to cut within the step that goes beyond the limit; what comes before `start` is counted already."""
+        for end in range(min(start + _STEP, len(piece)), start, -1):
+            if not _parts_character(piece, end) and self.fork().feed(piece[start:end]) <= limit:
                 return end
         while start and _parts_character(piece, start):
             start -= 1
         return start
+
+    def fork(self) -> StreamCounter:
+        """A counter of the same text so far, which goes on by itself."""
+        fork = StreamCounter(self.vocabulary)
+        fork._settled, fork._tail, fork._open = self._settled, self._tail, self._open
+        return fork
 
 
 # A sign of ASCII, or a comma or stop of Chinese and Japanese, after a letter or a digit. Not the apostrophe: o200k has

@@ -1,0 +1,160 @@
+"""The rules of the four token budgets: what fits the window, where an answer is cut, what a cap admits, what it costs.
+
+The ledgers of conversations and of tenants live in the engine, which applies `admits` and `cost` atomically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Generic, Literal, Protocol, TypeVar
+
+from attrs import define, field, frozen
+
+from bridge.core.tokens import PER_REPLY, StreamCounter, Vocabulary, message_tokens
+from bridge.errors import BudgetError
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Turn(Protocol):
+    """A message of a prompt: anything with a role (system, user, assistant) and a content that `str` makes text of."""
+
+    @property
+    def role(self) -> str:
+        """Who speaks."""
+        ...
+
+    @property
+    def content(self) -> object:
+        """What is said."""
+        ...
+
+
+T = TypeVar("T", bound=Turn)
+
+
+@frozen
+class Window:
+    """What a model can hold at once, in tokens: prompt and answer together, and the most of an answer."""
+
+    context: int
+    output: int
+
+    @property
+    def prompt(self) -> int:
+        """What the answer leaves for the prompt."""
+        return self.context - self.output
+
+
+@frozen
+class Fitted(Generic[T]):
+    """The turns that fit, in their order, how many do not, and what the prompt costs."""
+
+    turns: tuple[T, ...]
+    dropped: int
+    prompt_tokens: int
+
+
+def fit(
+    turns: Sequence[T], window: Window, vocabulary: Vocabulary, *, keep: Literal["newest", "earliest"] = "newest"
+) -> Fitted[T]:
+    """Drop whole turns from the other end than `keep` until the prompt fits the window less the answer.
+
+    System turns and the last user turn always stay. Raises BudgetError when these alone do not fit.
+    """
+    costs = [message_tokens(vocabulary, [(turn.role, str(turn.content))]) - PER_REPLY for turn in turns]
+    total = PER_REPLY + sum(costs)
+    kept = set(range(len(turns)))
+    for at in _droppable(turns, keep):
+        if total <= window.prompt:
+            break
+        kept.discard(at)
+        total -= costs[at]
+    if total > window.prompt:
+        raise BudgetError(_misfit(total, window))
+    return Fitted(tuple(turns[at] for at in sorted(kept)), len(turns) - len(kept), total)
+
+
+def _droppable(turns: Sequence[Turn], keep: Literal["newest", "earliest"]) -> list[int]:
+    """Places of the turns that may go, the first to go first."""
+    asked = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=None)
+    places = [at for at, turn in enumerate(turns) if turn.role != "system" and at != asked]
+    return places if keep == "newest" else places[::-1]
+
+
+def _misfit(needed: int, window: Window) -> str:
+    return (
+        f"the prompt is {needed - window.prompt} tokens too long: instructions and question alone need {needed}, and a "
+        f"window of {window.context} less {window.output} for the answer leaves {window.prompt}"
+    )
+
+
+@define
+class OutputMeter:
+    """Lets an answer through, piece by piece, up to `limit` tokens."""
+
+    vocabulary: Vocabulary
+    limit: int
+    cut: bool = field(default=False, init=False)
+    """Whether text was held back; nothing passes from then on."""
+
+    _counter: StreamCounter = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._counter = StreamCounter(self.vocabulary)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of what has passed."""
+        return self._counter.tokens
+
+    def feed(self, piece: str) -> tuple[str, bool]:
+        """(what of the piece is within the limit, whether the answer is cut here or was before)."""
+        if self.cut:
+            return "", True
+        with_it = self._counter.fork()
+        if with_it.feed(piece) <= self.limit:
+            self._counter = with_it
+            return piece, False
+        self.cut = True
+        kept = self._counter.cut(piece, self.limit)
+        self._counter.feed(kept)
+        return kept, True
+
+
+@frozen
+class Cap:
+    """The most tokens that `key` (a conversation, or a tenant and day) may use."""
+
+    name: Literal["conversation", "tenant_day"]
+    key: str
+    limit: int
+
+    @property
+    def ledger(self) -> str:
+        """The key of the ledger in the engine."""
+        return f"{self.name}:{self.key}"
+
+
+def reservation(prompt_tokens: int, max_output: int) -> int:
+    """What a call is reserved before it starts: the most that it can cost."""
+    return prompt_tokens + max_output
+
+
+def admits(charged: int, reserved: int, amount: int, limit: int) -> bool:
+    """Whether a ledger has room for `amount` beside what was charged and what running calls have reserved."""
+    return charged + reserved + amount <= limit
+
+
+def cost(reserved: int, used: int | None) -> int:
+    """What a call is charged at its end: what it used, or, where nobody knows (a crash), all that it had reserved.
+
+    A gateway that counts more than was reserved is believed: it bills that.
+    """
+    return reserved if used is None else used
+
+
+def day_of(at_ms: int) -> str:
+    """The day of a moment (milliseconds since 1970) as 2026-01-31, in UTC: when a tenant's budget begins anew."""
+    return (EPOCH + timedelta(milliseconds=at_ms)).date().isoformat()
