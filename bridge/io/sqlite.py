@@ -80,7 +80,7 @@ async def open_sqlite(  # noqa: PLR0913 - one argument a setting
         lock = stack.enter_context(closing(OwnLock(path)))
         tails = Tails(reader.read)
         stack.callback(tails.fence, {})
-        writer = Writer(partial(Turn, writing, worker, tails), clock, Watch(writing, tails), tails.hear)
+        writer = Writer(partial(Turn, writing, worker), clock, Watch(writing, tails), tails.hear)
         writer.start(fault)
         stack.push_async_callback(writer.close)
         engine = SqliteEngine(partitions, worker, clock, lease, reader, writer, tails, lock, fault)

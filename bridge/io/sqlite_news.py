@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -13,8 +13,8 @@ from attrs import define
 
 from bridge.io.sqlite_file import SQL
 from bridge.io.sqlite_rows import callback_of, delivery_of
-from bridge.io.sqlite_turn import News, Turn
-from bridge.ports import Callback, Delivery
+from bridge.io.sqlite_turn import News, Placed, Turn
+from bridge.ports import Callback, Delivery, Stored
 
 T = TypeVar("T")
 
@@ -153,13 +153,19 @@ class Tails:
         self.callbacks.fence(epochs)
 
 
+def _delivery(placed: Placed) -> tuple[int, Delivery]:
+    place, seq, new, handler, mode, partition = placed
+    stored = Stored(seq, new.id, new.conversation, new.kind, new.body, new.received_ms)
+    return place, Delivery(stored, handler, mode, partition)
+
+
 class Watch:
     """What each commit means for the tails: ours from memory, those of other processes and of operators from the file.
 
     Lives in the writer's thread. Rows of others can lie between ours, so once others wrote, all are read again.
     """
 
-    def __init__(self, db: sqlite3.Connection, tailed: Sized) -> None:
+    def __init__(self, db: sqlite3.Connection, tailed: Tails) -> None:
         self._db, self._tailed = db, tailed
         self._version = self._data_version()
         self._delivery, self._callback = self._last("delivery"), self._last("callback")
@@ -170,10 +176,16 @@ class Watch:
         if version != self._version or any(turn.requeued for turn in turns):
             self._version = version
             return list(self._read())
-        for turn in turns:
-            self._delivery = turn.places.get("delivery", self._delivery)
-            self._callback = turn.places.get("callback", self._callback)
-        return [turn.news for turn in turns if turn.news]
+        return [news for turn in turns if (news := self._news_of(turn))]
+
+    def _news_of(self, turn: Turn) -> News:
+        """Only now, after the commit: a tail that opens from here on finds these rows in the file."""
+        if turn.deliveries:
+            self._delivery = turn.deliveries[-1][0]
+        if turn.callbacks:
+            self._callback = max(place for place, _ in turn.callbacks)
+        wanted = [_delivery(placed) for placed in turn.deliveries if placed[-1] in self._tailed]
+        return News(wanted, turn.callbacks, turn.epochs if turn.moved else None)
 
     def _read(self) -> Iterator[News]:
         last_delivery, last_callback = self._last("delivery"), self._last("callback")

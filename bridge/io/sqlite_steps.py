@@ -24,7 +24,6 @@ from bridge.ports import (
     DeliveryState,
     Effect,
     Record,
-    Stored,
 )
 
 
@@ -91,12 +90,7 @@ def _deliver(turn: Turn, events: Sequence[tuple[int, Arrival]]) -> None:
     rows = [(seq, handler, partition, mode) for seq, _, handler, mode, partition in wishes]
     places = [place for cursor in many(turn.db, "append_deliveries", rows) for place in _places(cursor)]
     turn.tally["waiting"] += len(places)
-    if places:
-        turn.places["delivery"] = places[-1]
-    for place, (seq, arrival, handler, mode, partition) in zip(places, wishes, strict=True):
-        if partition in turn.tailed:
-            stored = Stored(seq, arrival.id, arrival.conversation, arrival.kind, arrival.body, arrival.received_ms)
-            turn.news.deliveries.append((place, Delivery(stored, handler, mode, partition)))
+    turn.deliveries += [(place, *wish) for place, wish in zip(places, wishes, strict=True)]
 
 
 def _places(cursor: sqlite3.Cursor) -> range:
@@ -143,13 +137,7 @@ def _store_callbacks(turn: Turn, settled: Sequence[Settlement]) -> None:
                 wished.setdefault(digest(effect.key), (one.delivery.event.seq, fixed))
     places = dict(returned(turn.db, "store_callbacks", [_callback_row(key, *wish) for key, wish in wished.items()]))
     turn.tally["callbacks_waiting"] += len(places)
-    if places:
-        turn.places["callback"] = max(places.values())
-    turn.news.callbacks += [
-        (places[key], callback)
-        for key, (_, callback) in wished.items()
-        if key in places and callback.partition in turn.tailed
-    ]
+    turn.callbacks += [(places[key], callback) for key, (_, callback) in wished.items() if key in places]
 
 
 def _callback_row(key: bytes, seq: int, new: Callback) -> tuple[Any, ...]:

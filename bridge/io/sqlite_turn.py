@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 from attrs import Factory, define
 
 from bridge.io.sqlite_file import SQL
-from bridge.ports import Callback, Delivery
+from bridge.ports import Arrival, Callback, Delivery, Mode
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -29,20 +29,23 @@ class News:
         return bool(self.deliveries or self.callbacks) or self.epochs is not None
 
 
+Placed = tuple[int, int, Arrival, str, Mode, int]
+"""A delivery that an append stored: place, seq, event, handler, mode, partition."""
+
+
 @define
 class Turn:
     """One transaction in the making: what the steps of a batch share."""
 
     db: sqlite3.Connection
     worker: str
-    tailed: Container[int]
-    """Partitions that have a tail in this process; rows of others are not made into objects."""
     now_ms: int
-    news: News = Factory(News)
+    deliveries: list[Placed] = Factory(list)
+    callbacks: list[tuple[int, Callback]] = Factory(list)
     tally: Counter[str] = Factory(Counter)
-    places: dict[str, int] = Factory(dict)
-    """{table: the last place that this turn gave away}"""
     requeued: bool = False
+    moved: bool = False
+    """Whether tails must look at their epochs."""
     after: list[Callable[[sqlite3.Connection], None]] = Factory(list)
     """What can only be done outside of a transaction."""
     _epochs: dict[int, int] | None = None
@@ -59,13 +62,13 @@ class Turn:
         """Whether the partition has gone to another epoch. If so, its tails here end."""
         if self.epochs.get(partition) == epoch:
             return False
-        self.news.epochs = self.epochs
+        self.moved = True
         return True
 
     def move(self, epochs: dict[int, int]) -> None:
         """Note new epochs."""
         self.epochs.update(epochs)
-        self.news.epochs = self.epochs
+        self.moved = True
 
     def next_settlement(self) -> int:
         """The number of one more settlement, counted over the whole file."""
