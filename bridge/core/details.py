@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.core import keys
-from bridge.core.envelope import BODY, Envelope
+from bridge.core.envelope import BODY, Envelope, known_conversation
 from bridge.core.events import (
     AgentJoined,
     AgentLeft,
@@ -158,17 +158,14 @@ def read_open_message(body: Fields) -> tuple[Event, ...]:
     Receipts, typing, and messages without a conversation are kept as Unknown: there is no text to fetch for them.
     """
     kind = text(body, "type", "the message").lower()
-    conversation, name = text(body, "conversationId", "the message"), key(body, "id", "the message")
+    conversation = known_conversation("", body)
     channel = child(body, "channel", "the message")
     at_ms = moment(channel, "time", "the message.channel") or 0
     if not conversation or kind in {"receipt", "event"}:
-        topic = f"open_messaging.{kind}"
-        return (
-            Unknown(
-                id=keys.event_id(topic, body), conversation=conversation, at_ms=at_ms, topic=topic, body=dict(body)
-            ),
-        )
-    human = text(body, "originatingEntity", "the message") == "Human"
+        topic, kept = f"open_messaging.{kind}", dict(body)
+        name = keys.event_id(topic, kept)
+        return (Unknown(id=name, conversation=conversation, at_ms=at_ms, topic=topic, body=kept),)
+    name, human = key(body, "id", "the message"), text(body, "originatingEntity", "the message") == "Human"
     return (
         MessageReceived(
             id=keys.message(conversation, name),

@@ -94,7 +94,7 @@ def unwrap(envelope: Fields) -> Envelope:
     """Find topic and body. PayloadError when there is no topic, so that it is no event at all."""
     detail = envelope.get("detail")
     inner = detail if isinstance(detail, Mapping) and "topicName" not in envelope else envelope
-    topic = inner.get("topicName") or inner.get("detail-type") or envelope.get("detail-type")
+    topic = inner.get("topicName") or envelope.get("detail-type")
     if type(topic) is not str:
         refuse("topicName", topic, "the event's topic beside its eventBody (or detail-type beside detail)")
     return Envelope(topic, _body_of(inner), (inner, envelope))
@@ -106,7 +106,7 @@ def is_open_message(envelope: Fields) -> bool:
 
 
 def known_conversation(topic: str, body: Fields) -> str:
-    """The conversation that body or topic names, or "": for topics that we have no class for."""
+    """The conversation that body or topic names, or "" when neither does, as what we have no class for may."""
     told = (body.get("conversationId"), _named(topic))
     return next((name for name in told if is_key(name)), "")
 

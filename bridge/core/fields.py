@@ -137,7 +137,7 @@ def iso(ms: int) -> str:
 
 
 def _iso_ms(value: object) -> int | None:
-    if type(value) is not str or "T" not in value:
+    if type(value) is not str:
         return None
     try:
         moment = datetime.fromisoformat(value)

@@ -95,30 +95,32 @@ class _Leg:
 
 def read_presence(body: Fields, at: str, topic: str) -> Presence:
     """Read one of participants[]; `at` is its path, the last word of `topic` the media of the flat shape."""
-    name, legs = key(body, "id", at), list(_legs(body, at, topic))
+    legs = list(_legs(body, at, topic))
     live = next((leg for leg in legs if leg.state == "connected"), None)
-    ended_ms = moment(body, "endTime", at)
-    over = ended_ms is not None or (bool(legs) and all(leg.state in _OVER for leg in legs))
-    shown = Participant(
-        id=name,
+    return Presence(
+        shown=_participant(body, at, legs),
+        media=live.media if live else "",
+        direction=live.direction if live else "",
+        reason=next((leg.reason for leg in reversed(legs) if leg.reason), ""),
+        began_ms=_first(moment(body, "connectedTime", at), *(leg.began_ms for leg in legs)),
+        ended_ms=_first(moment(body, "endTime", at), *(leg.ended_ms for leg in reversed(legs))),
+        notes=tuple(note for leg in legs for note in leg.notes),
+        after_call=_after_call(child(body, "wrapup", at), f"{at}.wrapup"),
+    )
+
+
+def _participant(body: Fields, at: str, legs: list[_Leg]) -> Participant:
+    """It has ended when it says so, or when all of its legs are over."""
+    ended = body.get("endTime") is not None or (bool(legs) and all(leg.state in _OVER for leg in legs))
+    return Participant(
+        id=key(body, "id", at),
         purpose=text(body, "purpose", at).lower(),
         user=text(body, "userId", at) or text(child(body, "user", at), "id", f"{at}.user"),
         queue=text(body, "queueId", at) or text(child(body, "queue", at), "id", f"{at}.queue"),
         contact=text(body, "externalContactId", at),
-        connected=not over and live is not None,
-        ended=over,
+        connected=not ended and any(leg.state == "connected" for leg in legs),
+        ended=ended,
         communications=tuple(leg.id for leg in legs if leg.id),
-    )
-    began_ms = moment(body, "connectedTime", at)
-    return Presence(
-        shown=shown,
-        media=live.media if live else "",
-        direction=live.direction if live else "",
-        reason=next((leg.reason for leg in reversed(legs) if leg.reason), ""),
-        began_ms=_first(began_ms, *(leg.began_ms for leg in legs)),
-        ended_ms=_first(ended_ms, *(leg.ended_ms for leg in reversed(legs))),
-        notes=tuple(note for leg in legs for note in leg.notes),
-        after_call=_after_call(child(body, "wrapup", at), f"{at}.wrapup"),
     )
 
 

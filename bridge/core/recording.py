@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from operator import itemgetter
+from itertools import repeat
 from typing import Any
 
 import orjson
 from attrs import frozen
 
 from bridge.core.envelope import decode
-from bridge.core.fields import iso, moment
+from bridge.core.fields import iso, moment, read_ms
 from bridge.errors import PayloadError
 
 
@@ -34,9 +34,7 @@ def read_line(raw: bytes) -> Line | None:
         return None
     envelope = decode(raw)
     received_ms = moment(envelope, "receivedAt", "the line")
-    if received_ms is None:
-        received_ms = moment(envelope, "time", "the line")
-    return Line(received_ms, envelope, raw)
+    return Line(read_ms(envelope.get("time")) if received_ms is None else received_ms, envelope, raw)
 
 
 def write_line(envelope: Mapping[str, Any], received_ms: int) -> bytes:
@@ -53,12 +51,5 @@ def interleave(recordings: Sequence[Iterable[Line]]) -> Iterator[tuple[int, Line
 
     A recording's own order is kept: a line without a time, or with an earlier one, stays behind the line before it.
     """
-    for _, index, line in merge(*map(_timed, range(len(recordings)), recordings), key=itemgetter(0)):
-        yield index, line
-
-
-def _timed(index: int, lines: Iterable[Line]) -> Iterator[tuple[int, int, Line]]:
-    latest_ms = 0
-    for line in lines:
-        latest_ms = max(latest_ms, line.received_ms or 0)
-        yield latest_ms, index, line
+    numbered = (zip(repeat(index), lines) for index, lines in enumerate(recordings))
+    return merge(*numbered, key=lambda pair: pair[1].received_ms or 0)

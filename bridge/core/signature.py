@@ -54,7 +54,7 @@ def verify_standard(
     signed = b".".join((name, sent, body))
     index = _matching(signatures, [_hmac(_standard_key(secret), signed) for secret in secrets])
     if index is None:
-        raise SignatureError("webhook-signature: none of the v1 signatures was made with one of this source's secrets")
+        raise SignatureError("webhook-signature: no v1 signature was made with one of this source's secrets")
     return Verified(index, name.decode("ascii"))
 
 
@@ -80,8 +80,6 @@ def verify_open_messaging(headers: Headers, body: bytes, secrets: Sequence[str])
     if not value.startswith(b"sha256="):
         raise SignatureError(f"{header}: {form} would be right")
     given = _base64(value.removeprefix(b"sha256="), header, form)
-    if len(given) != hashlib.sha256().digest_size:
-        raise SignatureError(f"{header}: {form} would be right")
     index = _matching([given], [_hmac(_usable("genesys_open_messaging", secret), body) for secret in secrets])
     if index is None:
         raise SignatureError(f"{header}: the signature was not made over these bytes with one of this source's secrets")
@@ -182,10 +180,7 @@ def _signatures(value: bytes) -> list[bytes]:
     matched = [_SIGNATURE.fullmatch(part) for part in parts]
     if len(parts) > _MOST_SIGNATURES or not all(matched):
         raise SignatureError(f"webhook-signature: {form} would be right")
-    found = [_base64(one[2], "webhook-signature", form) for one in matched if one and one[1] == b"v1"]
-    if not found:
-        raise SignatureError("webhook-signature: there is no signature of version v1")
-    return found
+    return [_base64(one[2], "webhook-signature", form) for one in matched if one and one[1] == b"v1"]
 
 
 def _check_age(age: float, tolerance: int) -> None:

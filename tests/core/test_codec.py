@@ -117,10 +117,20 @@ def test_a_snapshot_of_the_wrong_shape_is_refused(participants: Any) -> None:
         load("QueueConversation", orjson.dumps({**orjson.loads(body), "participants": participants}))
 
 
+@pytest.mark.parametrize("body", [[], "text", None, [["a", 1]]])
+def test_an_unknown_topics_body_is_an_object(body: Any) -> None:
+    with pytest.raises(PayloadError, match=r"expected dict @ Unknown\.body"):
+        load("Unknown", orjson.dumps({"id": "i", "conversation": "c", "at_ms": 0, "topic": "t", "body": body}))
+
+
 def test_a_number_that_is_none_cannot_be_kept() -> None:
     for number in (float("nan"), float("inf")):
         with pytest.raises(PayloadError, match="Utterance cannot be kept"):
             dump(evolve(SAID, confidence=number))
+
+
+def test_a_whole_number_is_a_confidence_too() -> None:
+    assert load(*dump(evolve(SAID, confidence=1))) == evolve(SAID, confidence=1.0)
 
 
 def test_what_json_cannot_hold_cannot_be_kept() -> None:

@@ -76,6 +76,11 @@ def test_every_wrapping_of_an_event_gives_equal_events(name: str) -> None:
     assert told == dict.fromkeys(told, told["bare"])
 
 
+def test_a_field_called_detail_makes_no_eventbridge_of_a_trigger() -> None:
+    bare = sample("customer_end")
+    assert parse({"topicName": bare["topicName"], **bare["eventBody"], "detail": {"eventBody": {}}}) == parse(bare)
+
+
 @pytest.mark.parametrize("name", ["user_conversations", "user_summary", "presence"])
 def test_two_doors_give_equal_ids_for_topics_of_users(name: str) -> None:
     bare = sample(name)

@@ -134,6 +134,26 @@ def test_a_customer_with_one_leg_left_is_still_there() -> None:
     assert kinds(snapshot(both)) == [QueueConversation, ConversationStarted]
 
 
+def test_an_end_time_counts_more_than_a_leg_that_still_says_connected() -> None:
+    gone = {"id": "p", "purpose": "customer", "endTime": "2026-01-02T10:00:00Z", "calls": [leg("connected")]}
+    events = snapshot(gone)
+    assert kinds(events) == [QueueConversation, CustomerLeft, ConversationEnded]
+    assert isinstance(events[0], QueueConversation)
+    assert not events[0].participants[0].connected
+
+
+def test_who_left_twice_left_for_the_last_reason() -> None:
+    legs = [leg("disconnected", disconnectType="transfer"), leg("disconnected", disconnectType="CLIENT")]
+    left = snapshot({"id": "p", "purpose": "agent", "calls": legs})[1]
+    assert isinstance(left, AgentLeft)
+    assert left.reason == "client"
+
+
+def test_a_message_shown_under_two_participants_is_one_fact() -> None:
+    seen = {"purpose": "agent", "messages": [leg("connected", messages=[{"messageId": "m"}])]}
+    assert kinds(snapshot({"id": "p", **seen}, {"id": "q", **seen})).count(MessageReceived) == 1
+
+
 def test_a_ringing_customer_has_not_come_yet() -> None:
     ringing = {"id": "p", "purpose": "customer", "calls": [leg("dialing")]}
     assert kinds(snapshot(ringing)) == [QueueConversation]

@@ -52,6 +52,12 @@ def test_the_line_of_eventbridge_has_the_time_of_its_envelope() -> None:
     assert read.received_ms == 1_767_348_012_000
 
 
+def test_a_time_that_is_the_senders_own_affair_is_none_of_the_line() -> None:
+    assert read_line(b'{"topicName":"v2.x","time":"half past nine"}') == Line(
+        None, {"topicName": "v2.x", "time": "half past nine"}, b'{"topicName":"v2.x","time":"half past nine"}'
+    )
+
+
 @pytest.mark.parametrize("raw", [b"", b"\n", b" \t\r\n", b"\xef\xbb\xbf\n"])
 def test_a_blank_line_is_none(raw: bytes) -> None:
     assert read_line(raw) is None
