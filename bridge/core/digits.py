@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from attrs import define, field, frozen
 
 from bridge.core.linear import linear
+from bridge.core.spans import Place
+from bridge.core.vocabulary import words
 
-_UNITS: Final = tuple("one two three four five six seven eight nine".split())
-_TEENS: Final = tuple("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split())
-_TENS: Final = tuple("twenty thirty forty fifty sixty seventy eighty ninety".split())
+_UNITS: Final = words("one two three four five six seven eight nine")
+_TEENS: Final = words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
+_TENS: Final = words("twenty thirty forty fifty sixty seventy eighty ninety")
 
 SPOKEN: Final = {
     **dict.fromkeys(("zero", "oh", "o", "nought", "naught", "nil"), ("0", "Z")),
@@ -36,8 +38,26 @@ SPOKEN: Final = {
 }
 """Word -> its digits and its class: Z zero, U unit, T teen, Y tens, H K M magnitudes, 2 3 4 repeat the next one."""
 
-_FILLERS: Final = ("um", "umm", "uh", "uhm", "er", "erm", "ah", "hmm", "dash", "hyphen", "space", "comma", "then", "and", "plus")
-_GAP: Final = " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
+_FILLERS: Final = (
+    "um",
+    "umm",
+    "uh",
+    "uhm",
+    "er",
+    "erm",
+    "ah",
+    "hmm",
+    "dash",
+    "hyphen",
+    "space",
+    "comma",
+    "then",
+    "and",
+    "plus",
+)
+_GAP: Final = (
+    " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
+)
 _TOKEN: Final = linear(
     r"(?i)(\p{Nd}+)"
     rf"|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b"
@@ -105,40 +125,39 @@ class Run:
         return any(token.sign != "D" for token in self.tokens)
 
 
-def runs(text: str, breaks: list[tuple[int, int]]) -> Iterator[Run]:
-    """All runs of the text from left to right. Tokens inside `breaks` (sorted, disjoint offsets) end a run."""
-    run, reached, joined = Run(), 0, ""
-    walls = iter(breaks)
-    wall = next(walls, None)
+def runs(text: str, walls: Iterable[Place] = ()) -> Iterator[Run]:
+    """All runs of the text from left to right. The walls (sorted, disjoint) end a run, and nothing in them is read."""
+    start = 0
+    for wall in (*walls, Place(len(text), len(text))):
+        if wall.start - start > 1:
+            yield from _runs_within(text[start : wall.start], start)
+        start = wall.end
+
+
+def _runs_within(text: str, offset: int) -> Iterator[Run]:
+    run, reached, filler = Run(), 0, ""
     for match in _TOKEN.finditer(text):
-        while wall and wall[1] <= match.start():
-            if run.tokens and run.end <= wall[0]:
-                yield run
-                run = Run()
-            wall = next(walls, None)
-        if wall and wall[0] < match.end():
-            continue
-        gap = text[reached : match.start()]
+        held = _holds(text[reached : match.start()])
         if match[3]:
-            if run.tokens and _holds(gap):
-                reached, joined = match.end(), joined or match[3].lower()
+            if run.tokens and held:
+                reached, filler = match.end(), filler or match[3].lower()
             continue
-        token = _token(match)
-        if run.tokens and not (_holds(gap) and _joins(run, joined, token)):
+        token = _token(match, offset)
+        if run.tokens and not (held and _joins(run, filler, token)):
             yield run
             run = Run()
         run.tokens.append(token)
-        reached, joined = match.end(), ""
+        reached, filler = match.end(), ""
     if run.tokens:
         yield run
 
 
-def _token(match: re.Match[str]) -> Token:
+def _token(match: re.Match[str], offset: int) -> Token:
+    start, end = offset + match.start(), offset + match.end()
     if match[1]:
         digits = match[1] if match[1].isascii() else "".join(map(_digit, match[1]))
-        return Token(match.start(), match.end(), digits, "D")
-    digits, sign = SPOKEN[match[2].lower()]
-    return Token(match.start(), match.end(), digits, sign)
+        return Token(start, end, digits, "D")
+    return Token(start, end, *SPOKEN[match[2].lower()])
 
 
 def _digit(sign: str) -> str:
@@ -146,18 +165,18 @@ def _digit(sign: str) -> str:
 
 
 def _holds(gap: str) -> bool:
-    """Whether what stands between two tokens keeps them together."""
-    return len(gap) <= 5 and gap.strip(_GAP) in {"", "x"}
+    """Whether what stands between two tokens keeps them together: separators, or letters as in `F16B4711`."""
+    return len(gap) <= 5 and (not gap.strip(_GAP) or gap.isalpha())
 
 
-def _joins(run: Run, joined: str, token: Token) -> bool:
+def _joins(run: Run, filler: str, token: Token) -> bool:
     """Whether the filler between the run and the token keeps them together.
 
     `two hundred and fifty` and `four five and six seven` are one, `3345 and 6677` are two.
     """
     before = run.tokens[-1].sign
-    if joined == "and":
+    if filler == "and":
         return before in "HKM" or (before in "UZ" and token.sign in "UZ")
-    if len(joined) == 1:
+    if len(filler) == 1:
         return before == token.sign == "D" or (before in "UZD" and token.sign in "UZD" and len(run.tokens) > 1)
     return True

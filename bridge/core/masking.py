@@ -4,14 +4,15 @@
     masked = hide("call me at 415 555 0100", vault)      # Masked("call me at [PHONE_1]")
     show(masked, vault, {Kind.PHONE})                    # Shown("call me at 415 555 0100")
 
-Text that looks like a placeholder but is none of this conversation's ("[PHONE_7]", typed by a customer) is neutralised to
-"(PHONE)", so that it can never become somebody's number later. One that this conversation's vault does hold stays: it
-stands for what the same conversation already said. That is also why hiding hidden text changes nothing.
+Text that looks like a placeholder but is none of this conversation's ("[PHONE_7]", typed by a customer) is neutralised
+to "(PHONE)", so that it can never become somebody's number later. One that this conversation's vault does hold stays:
+it stands for what the same conversation already said. That is also why hiding hidden text changes nothing.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from attrs import define, field
 
@@ -24,7 +25,9 @@ from bridge.core.vault import Vault
 
 __all__ = ["Carry", "Kind", "Masked", "Reveal", "Shown", "Span", "Vault", "find", "hide", "show"]
 
-_REACH = 96
+_REACH: Final = 96
+_LOOKS: Final = 4
+"""A placeholder can bare what stood glued to a value (`gmailcom415-555-0100`), so hidden text is looked at again."""
 
 
 @define
@@ -63,11 +66,21 @@ def hide(text: str, vault: Vault, *, carry: Carry | None = None) -> Masked:
     """
     plain = _neutral(readable(text), vault)
     spans = carry.spans(plain) if carry else spans_of(plain)
-    pieces, at = [], 0
+    for _ in range(_LOOKS):
+        if not spans:
+            break
+        plain = _replaced(plain, spans, vault)
+        spans = spans_of(plain)
+    return Masked(plain, seal=SEAL)
+
+
+def _replaced(text: str, spans: list[Span], vault: Vault) -> str:
+    pieces: list[str] = []
+    at = 0
     for span in spans:
-        pieces += plain[at : span.start], vault.placeholder(span.kind, plain[span.start : span.end])
+        pieces += text[at : span.start], vault.placeholder(span.kind, text[span.start : span.end])
         at = span.end
-    return Masked("".join((*pieces, plain[at:])), seal=SEAL)
+    return "".join((*pieces, text[at:]))
 
 
 def _neutral(text: str, vault: Vault) -> str:

@@ -24,12 +24,13 @@ class Name:
     close: bool
 
 
+_NUMBER: Final = r"(?: (?:code|number|no|num|id|reference|ref))?"
 _NAMES: Final = {
     "SSN": r"ssn?n|s\.?s\.?n\.?|s s n|social(?: security)?|soc sec",
     "CARD": r"cards?|credit|debit|visa|master ?card|amex|american express|cc",
     "POSTAL_CODE": r"zip(?: ?code)?|postal(?: code)?|post ?code|pin ?code|area pin",
     "SECRET": (
-        r"pass ?(?:word|code|phrase|key)s?|pin|otp|one[ -]time|cvv2?|cvc2?|csc|cvn"
+        r"pass ?(?:word|code|phrase|key)s?|pin|otp|one[ -]time|c ?v ?[vc]2?|csc|cvn"
         r"|(?:security|access|verification|confirmation|login|auth\w*) (?:code|pin)|pwd|code"
     ),
     "IBAN": r"iban",
@@ -38,42 +39,49 @@ _NAMES: Final = {
         r"|cpr|aadhaa?r|sin|nhs|medicare|steuer\w*"
     ),
     "ACCOUNT": (
-        r"acc?\w{0,2}o\w{1,3}[nm]ts?|acct|acc?|a/c|checking|savings?|policy|member(?:ship)?|customer (?:id|number|no)|routing"
-        r"|sort code|claim|loan|user ?id|employee id|subscriber|confirmation|booking|reference"
+        r"acc?\w{0,2}o\w{1,3}[nm]ts?|acct|acc?|a/c|checking|savings?|policy|member(?:ship)?|routing|sort code|claim|loan"
+        r"|customer (?:id|number|no)|user ?id|employee id|subscriber|confirmation|booking|reference"
     ),
     "PHONE": r"(?:tele)?phones?|mobile|cell(?:phone)?|tel|ph|fax|whats ?app",
-    "LAST": r"(?:last|first|final)(?: (?:four|4|three|3|five|5|six|6))(?: (?:digits?|numbers?))?|end(?:ing|s)?(?: in| with)?",
+    "LAST": (
+        r"(?:last|first|final) (?:four|4|three|3|five|5|six|6)(?: (?:digit|number)s?)?|end(?:ing|s)?(?: in| with)?"
+    ),
     "REACH": r"contact|call|reach|text|dial|ring",
-    "FREE": (
-        r"(?:order|tracking|ticket|invoice|item|model|part|flight|room|gate|version|page|chapter|apartment|apt|suite"
-        r"|error|area|promo|coupon|dress|country|bar|qr|discount)"
-        r"(?: (?:code|number|no|num|id|reference|ref))?"
+    "ORDER": rf"(?:order|tracking|ticket|invoice|item|model|part|flight){_NUMBER}",
+    "PLAIN": (
+        r"(?:room|gate|version|page|chapter|apartment|apt|suite|error|area|promo|coupon|discount|dress|country|bar|qr)"
+        rf"{_NUMBER}"
     ),
     "STOP": (
         r"charged?|charges|paid|pay|payments?|owe[sd]?|fees?|worth|limit|balance|score|rating|expir\w*|exp|since|ago|valid"
         r"|amounts?|total|price|cost|years?|for|transfer\w*|order(?:ed)?|income|salary"
     ),
 }
-_NAME: Final = re.compile(r"(?i)\b(?:" + "|".join(f"(?P<{name}>{words})" for name, words in _NAMES.items()) + r")(?![a-z'])")
+_NAME: Final = re.compile(
+    r"(?i)\b(?:" + "|".join(f"(?P<{name}>{words})" for name, words in _NAMES.items()) + r")(?![a-z'])"
+)
 _LINK: Final = re.compile(
     r"(?i)(?:[\s:#=.,?!()\"'*-]|\b(?:number|numbers|no|num|nos|id|is|are|was|were|si|its?|it's|that's|thats|be|would|will|the|my"
     r"|of|for|and|on|file|reference|ref|digits?|code|um|uh|yes|sure|okay|as|well|in|with|s|right|here|just)\b)*"
 )
 _AFTER: Final = re.compile(
     r"(?i)[\s,]*(?:(?:is|are|was|were|as|that's|being|for) )?(?:(?:my|the|our|his|her) )"
-    r"(?:(?:last|first) (?:four|4)(?: digits)? of )?(?:(?:my|the) )?"
-    + "(?:"
+    r"(?:(?:last|first) (?:four|4)(?: digits)? of )?(?:(?:my|the) )?(?:"
     + "|".join(f"(?P<{name}>{_NAMES[name]})" for name in ("SSN", "CARD", "SECRET", "ACCOUNT", "POSTAL_CODE", "PHONE"))
     + r")\b"
 )
-_YEAR_BEFORE: Final = re.compile(r"(?i)\b(?:in|since|year|until|till|by|before|after|from|of|late|early|mid|around)\s*$")
-_LABELS_ONLY: Final = frozenset({"REACH"})
+_YEAR_BEFORE: Final = re.compile(
+    r"(?i)\b(?:in|since|year|until|till|by|before|after|from|of|late|early|mid|around)\s*$"
+)
+_HARMLESS: Final = {"ORDER": 12, "PLAIN": 5}
+"""Names of numbers that tell nothing of a person, and how many digits such a number has at most."""
 
 
-def name_before(text: str, start: int, floor: int) -> Name | str | None:
+def name_before(text: str, start: int, floor: int) -> Name | int | None:
     """What the words before position `start` call the number there; `floor` is where the number before it ended.
 
-    A Name; or "FREE" when it is an order number or the like and stays readable; or None.
+    A Name; or, where they call it an order, a room or the like, up to how many digits of such a number stay readable;
+    or None.
     """
     window = text[max(floor, start - WINDOW) : start]
     found = [match for match in _NAME.finditer(window) if match.start() or not _cut(text, start, floor)]
@@ -82,8 +90,8 @@ def name_before(text: str, start: int, floor: int) -> Name | str | None:
     last = found[-1]
     link = _LINK.match(window, last.end())
     linked = link is not None and link.end() == len(window)
-    if last.lastgroup == "FREE":
-        return "FREE" if linked else _named(found[:-1], close=False)
+    if last.lastgroup in _HARMLESS:
+        return _HARMLESS[last.lastgroup] if linked else _named(found[:-1], close=False)
     if last.lastgroup == "STOP":
         return _named(found[:-1], close=False)
     return _named(found, close=linked or len(window[last.end() :].split()) <= 4)
@@ -97,7 +105,7 @@ def _cut(text: str, start: int, floor: int) -> bool:
 
 def _named(found: list[re.Match[str]], *, close: bool) -> Name | None:
     """The nearest name; `last four` and `call` take their kind from a name further off."""
-    groups = [match.lastgroup for match in reversed(found) if match.lastgroup not in {"FREE", "STOP"}]
+    groups = [match.lastgroup for match in reversed(found) if match.lastgroup not in {*_HARMLESS, "STOP"}]
     for group in groups:
         if group not in {"LAST", "REACH"}:
             return Name(Kind(str(group)), close)

@@ -17,37 +17,39 @@ from bridge.core.digits import Run, runs
 from bridge.core.linear import linear
 from bridge.core.naming import WINDOW, Name, name_after, name_before, tells_a_year
 from bridge.core.patterns import MONTH_AFTER, MONTH_BEFORE, UNIT_AFTER
-from bridge.core.spans import Kind, Span
+from bridge.core.spans import Kind, Place, Span
 
 _BELOW_100: Final = "(?:YU?|T|U)"
 _BELOW_1000: Final = f"(?:D|{_BELOW_100}H{_BELOW_100}?|{_BELOW_100})"
 _CARDINAL: Final = linear(f"(?:{_BELOW_1000}?M)?(?:{_BELOW_1000}?K)?{_BELOW_1000}?")
 _SINGLES: Final = linear("[ZU234]+")
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
-_BIRTH: Final = re.compile(r"(?i)\b(?:born|birth\w*|dob|date)\b")
-_DAY_MONTH: Final = re.compile(r"(?:0?[1-9]|[12]\d|3[01])(?:0?[1-9]|[12]\d|3[01])(?:19|20)\d\d")
+_DATED: Final = re.compile(r"(?i)\b(?:born|birth\w*|dob|date[ds]?|expir\w*)\b")
+_DAY_MONTH: Final = re.compile(r"(?:(?:0?[1-9]|[12]\d|3[01])(?:0?[1-9]|[12]\d|3[01])|0?[1-9]|1[0-2])(?:19|20)?\d\d")
 _COMPACT: Final = re.compile(
     r"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])(?:19|20)\d\d|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:19|20)\d\d"
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 )
 """A date without its signs, 03052026: of 700 numbers of eight digits, one looks like this by chance."""
-_LEAD: Final = linear(r"(?i)(?:[^\pL\p{Nd}]|\b(?:its?|it's|is|yes|yeah|yep|sure|ok|okay|um|uh|so|that's|thats|number)\b)*")
+_LEAD: Final = linear(
+    r"(?i)(?:[^\pL\p{Nd}]|\b(?:its?|it's|is|yes|yeah|yep|sure|ok|okay|um|uh|so|that's|thats|number)\b)*"
+)
 _TAIL: Final = linear(r"(?i)(?:[^\pL\p{Nd}]|\b(?:thanks|thank you|please|ok|okay|um|uh)\b)*")
+_GLUED: Final = 4
 _FEWEST: Final = {Kind.SSN: 3, Kind.SECRET: 3, Kind.POSTAL_CODE: 3}
 """How many digits a named fragment must have to count; 4 for the other kinds."""
 
 
-def numbered(text: str, walls: Sequence[Span | tuple[int, int]], *, open_end: bool) -> Iterator[Span]:
+def numbered(text: str, walls: Sequence[Place], *, open_end: bool) -> Iterator[Span]:
     """Spans of the runs of digits between the walls (sorted, disjoint).
 
     `open_end`: the speaker may go on in a next utterance, so four digits at the end may be the beginning of a number.
     """
-    edges = [(wall.start, wall.end) if isinstance(wall, Span) else wall for wall in walls]
-    floors, floor = iter(edges), 0
+    floors, floor = iter(walls), 0
     wall = next(floors, None)
-    for run in runs(text, edges):
-        while wall and wall[1] <= run.start:
-            floor, wall = max(floor, wall[1]), next(floors, None)
+    for run in runs(text, walls):
+        while wall and wall.end <= run.start:
+            floor, wall = max(floor, wall.end), next(floors, None)
         kind = _kind(text, run, floor, open_end=open_end)
         if len(run.digits) >= 3:
             floor = run.end
@@ -65,7 +67,7 @@ def _kind(text: str, run: Run, floor: int, *, open_end: bool) -> Kind | None:
     named = name if isinstance(name, Name) else None
     if count >= 13:
         return _long(run, named)
-    if name == "FREE" or _is_measure(text, run) or _is_date(text, run, named):
+    if (isinstance(name, int) and count <= name) or _is_measure(text, run) or _is_date(text, run, named):
         return None
     if named and named.close and count >= _FEWEST.get(named.kind, 4):
         return named.kind
@@ -82,23 +84,27 @@ def _is_cardinal(run: Run) -> bool:
 
 def _is_measure(text: str, run: Run) -> bool:
     """`12000 miles`, `one two five zero dollars`."""
-    return len(run.digits) <= 7 and UNIT_AFTER.match(text, run.end) is not None
+    return len(run.digits) <= 7 and UNIT_AFTER.match(text[run.end : run.end + WINDOW]) is not None
 
 
 def _is_date(text: str, run: Run, named: Name | None) -> bool:
-    """A year or a few of them, a day and year beside a month's name, or a birthday in digits where a word says so."""
+    """A year or a few of them, a day and year beside a month's name, or digits where a word tells of a date."""
     digits = run.digits
     years = [digits[at : at + 4] for at in range(0, len(digits), 4)]
     if len(years) <= 3 and all(map(_YEAR.fullmatch, years)):
         return not (named and named.close) or tells_a_year(text, run.start)
     if len(run.tokens) == 1 and _COMPACT.fullmatch(digits):
         return not (named and named.close)
-    if not _YEAR.fullmatch(digits[-4:]) or len(digits) > 8:
-        return False
     before = text[max(0, run.start - WINDOW) : run.start]
-    if len(digits) <= 6 and (MONTH_BEFORE.search(before) or MONTH_AFTER.match(text, run.tokens[0].end)):
+    if (
+        len(digits) <= 6
+        and _YEAR.fullmatch(digits[-4:])
+        and (MONTH_BEFORE.search(before) or MONTH_AFTER.match(text[run.tokens[0].end : run.tokens[0].end + WINDOW]))
+    ):
         return True
-    return _BIRTH.search(before) is not None and _DAY_MONTH.fullmatch(digits) is not None
+    return (
+        not (named and named.close) and _DATED.search(before) is not None and _DAY_MONTH.fullmatch(digits) is not None
+    )
 
 
 def _stands_out(run: Run) -> bool:
@@ -126,7 +132,9 @@ def _long(run: Run, named: Name | None) -> Kind:
         return Kind.PHONE
     if len(digits) <= 19 and (luhn.is_valid(digits) or (named and named.kind is Kind.CARD)):
         return Kind.CARD
-    return named.kind if named and named.kind in {Kind.IBAN, Kind.NATIONAL_ID, Kind.SECRET, Kind.PHONE} else Kind.ACCOUNT
+    return (
+        named.kind if named and named.kind in {Kind.IBAN, Kind.NATIONAL_ID, Kind.SECRET, Kind.PHONE} else Kind.ACCOUNT
+    )
 
 
 def _by_shape(text: str, run: Run) -> Kind:
@@ -140,13 +148,16 @@ def _by_shape(text: str, run: Run) -> Kind:
 
 def _widened(text: str, run: Run, kind: Kind) -> Span:
     """The run with what belongs to it: `+` and brackets, and letters glued to it as in `AB123456`."""
-    start, end = run.start, run.end
-    while start and end - start < 256 and text[start - 1].isascii() and text[start - 1].isalnum():
-        start -= 1
-    while end < len(text) and end - start < 256 and text[end].isascii() and text[end].isalnum():
-        end += 1
+    start = run.start - _letters(text[max(0, run.start - _GLUED - 1) : run.start][::-1])
+    end = run.end + _letters(text[run.end : run.end + _GLUED + 1])
     while start and text[start - 1] in "(+":
         start -= 1
     if text[start:end].count("(") > text[start:end].count(")") and text[end : end + 1] == ")":
         end += 1
     return Span(start, end, kind)
+
+
+def _letters(beside: str) -> int:
+    """How many letters are glued to a number; a whole word is none of it."""
+    count = next((at for at, sign in enumerate(beside) if not sign.isalpha()), len(beside))
+    return count if count <= _GLUED else 0

@@ -96,7 +96,7 @@ FORMS: Final = (
     Form(Kind.EMAIL, linear(rf"({_SIGN}+@{_SIGN}*[\pL\pN]{_SIGN}*)"), _email),
     Form(Kind.EMAIL, linear(r"([\pL\pN._%+-]+\s?@\s?[\pL\pN-]+(?:\s?\.\s?\pL{2,10})+)")),
     Form(Kind.IBAN, linear(r"(?i)\b([a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,30})\b"), _iban),
-    Form(Kind.IP, linear(r"\b([0-9]{1,3}(?:\.[0-9]{1,3}){3})\b"), _whole(_is_address)),
+    Form(Kind.IP, linear(r"(?:^|[^0-9.])([0-9]{1,3}(?:\.[0-9]{1,3}){3})"), _whole(_is_address)),
     Form(Kind.IP, linear(r"(?i)((?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4})"), _whole(_is_address)),
     Form(Kind.SSN, linear(r"\b([0-9]{3}[- ][0-9]{2}[- ][0-9]{4})\b")),
     Form(
@@ -114,7 +114,10 @@ FORMS: Final = (
     ),
     Form(Kind.POSTAL_CODE, linear(r"(?i)\b([a-z]{1,2}[0-9][0-9a-z]? ?[0-9][abd-hjlnp-uw-z]{2})\b"), _not_ordinal),
     Form(Kind.POSTAL_CODE, linear(r"(?i)\b([abceghj-nprstvxy][0-9][a-z][ -]?[0-9][a-z][0-9])\b")),
-    Form(Kind.POSTAL_CODE, linear(rf"\b(?:{_UPPER_STATES}|{_LOWER_STATES}|(?i:{_STATES}))[.,]?\s+([0-9]{{5}}(?:-[0-9]{{4}})?)\b")),
+    Form(
+        Kind.POSTAL_CODE,
+        linear(rf"\b(?:{_UPPER_STATES}|{_LOWER_STATES}|(?i:{_STATES}))[.,]?\s+([0-9]{{5}}(?:-[0-9]{{4}})?)\b"),
+    ),
     Form(Kind.POSTAL_CODE, linear(r"\b([0-9]{5}-[0-9]{4})\b")),
 )
 
@@ -132,7 +135,7 @@ _UNIT: Final = (
 READABLE: Final = linear(
     "(?i)"
     # 2026-11-20, 2026/11/20T10:00
-    rf"(?:\b{_YEAR}[-/.]{_MONTH_NO}[-/.]{_DAY}(?:t|\b)"
+    rf"(?:\b{_YEAR}[-/.]{_MONTH_NO}[-/.]{_DAY}(?:t[0-9:.]{{0,15}}z?)?\b"
     # 03/05/1987, 3.5.87, 20-11-2026, and 06/2026 as on a card
     rf"|\b{_DAY}[-/.]{_DAY}[-/.]{_YEAR}\b|\b{_DAY}/{_DAY}/[0-9]{{2}}\b|\b{_MONTH_NO}\s?/\s?{_YEAR}\b"
     # March 3rd, 2026; 3rd of March 2026; may 25 at 10
@@ -152,8 +155,8 @@ READABLE: Final = linear(
 UNIT_AFTER: Final = linear(rf"(?i)[\s-]*(?:and a half |or so )?(?:[€%]|{_UNIT}\b)")
 MONTH_BEFORE: Final = linear(rf"(?i)\b{_MONTH}(?:\s+the)?(?:\s+\w+(?:st|nd|rd|th))?[\s,]*$")
 MONTH_AFTER: Final = linear(rf"(?i)(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}\b")
-PLACEHOLDER: Final = linear(rf"\[((?:{'|'.join(Kind)})_[0-9]{{1,3}})\]")
-"""What the masking puts in a value's place. Up to 999 of a kind in one conversation; then it is masked without a way back."""
+PLACEHOLDER: Final = linear(rf"\[((?:{'|'.join(Kind)})_[0-9]{{1,7}})\]")
+"""What the masking puts in a value's place."""
 
 
 def written(text: str) -> Iterator[Span]:

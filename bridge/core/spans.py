@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -24,12 +27,21 @@ class Kind(StrEnum):
 
 
 @frozen
-class Span:
-    """Characters `start` to `end` (end excluded) of a text are of one kind."""
+class Place:
+    """Characters `start` to `end` (end excluded) of a text."""
 
     start: int
     end: int
+
+
+@frozen
+class Span(Place):
+    """A place that holds personal data of one kind."""
+
     kind: Kind
+
+
+P = TypeVar("P", bound=Place)
 
 
 def settle(spans: Iterable[Span]) -> list[Span]:
@@ -42,3 +54,15 @@ def settle(spans: Iterable[Span]) -> list[Span]:
         else:
             settled.append(span)
     return settled
+
+
+def in_order(*places: Iterable[Place]) -> list[Place]:
+    """Several lists of places as one, by where they begin."""
+    return sorted((place for some in places for place in some), key=lambda place: place.start)
+
+
+def free(places: Iterable[P], claims: Sequence[Place]) -> list[P]:
+    """The places that touch none of the claims (sorted, disjoint)."""
+    starts = [*(claim.start for claim in claims), sys.maxsize]
+    ends = [claim.end for claim in claims]
+    return [place for place in places if place.end <= starts[bisect_right(ends, place.start)]]

@@ -14,7 +14,7 @@ from bridge.core.spans import Kind
 from bridge.core.vault import Vault
 
 _OPENINGS: Final = tuple(f"[{kind}_" for kind in Kind)
-_COUNTED: Final = re.compile(r"\d{0,3}")
+_COUNTED: Final = re.compile(r"[0-9]{0,7}")
 
 
 def show(masked: Masked, vault: Vault, allowed: Collection[Kind]) -> Shown:
@@ -34,7 +34,7 @@ def _unmasked(text: str, vault: Vault, allowed: Collection[Kind]) -> str:
 class Reveal:
     """`show` over a stream: however the text is cut, the pieces make the same whole.
 
-    Only what could still become a placeholder is held back, so at most 16 characters: "[PHO" waits, "[see" does not.
+    Only what could still become a placeholder is held back, so at most 20 characters: "[PHO" waits, "[see" does not.
     """
 
     _vault: Vault

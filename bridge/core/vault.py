@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from attrs import define, field
 
 from bridge.core.digits import SPOKEN, runs
 from bridge.core.spans import Kind
-
-
-_SIGNS: Final = {"at": "@", "dot": ".", "period": ".", "point": ".", "underscore": "_", "dash": "-", "hyphen": "-"}
+from bridge.core.vocabulary import SAID_FOR_A_SIGN
 
 
 def _same(kind: Kind, value: str) -> str:
     """What two sayings of one value have in common: a mail's signs, a number's digits; else its letters."""
-    words = value.lower().split()
+    said = value.lower().split()
     if kind is Kind.EMAIL:
-        return "".join(_SIGNS.get(word) or SPOKEN.get(word, (word,))[0] for word in words)
-    numbers = list(runs(value, []))
+        signs = {**SAID_FOR_A_SIGN, "at": "@"}
+        return "".join(signs.get(word) or SPOKEN.get(word, (word,))[0] for word in said)
+    numbers = list(runs(value))
     if sum(run.end - run.start for run in numbers) >= len(value.strip(" +()#")):
         return "".join(run.digits for run in numbers)
-    return "".join(words)
+    return "".join(said)
 
 
 @define(repr=False)

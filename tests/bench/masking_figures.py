@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a script whose purpose is to print
 """Figures of the masking on labelled and unlabelled texts: `python -m tests.bench.masking_figures [--show]`.
 
 Looks for the data beside the checkout (`../shared`); a part whose data are absent says so and is left out. `--show`
@@ -43,10 +44,12 @@ DIGIT = (
 )
 RUN = re.compile(rf"(?i){DIGIT}(?:[\s.,()/-]{{0,3}}{DIGIT}){{5,}}")
 MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*\.?"
+UNIT = r"(?:dollars|euros|bucks|percent|%)"
 PLAIN = re.compile(
-    rf"(?i)\b\d{{1,2}}/\d{{1,2}}(?:/\d{{2,4}})?\b|\b\d{{1,2}}/\d{{4}}\b|\b\d{{4}}-\d{{2}}-\d{{2}}\b|\b{MONTH} \d{{1,2}}\w*[.,]*(?: \d{{4}})?"
-    rf"|\b\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{MONTH}(?:,? \d{{4}})?|\$ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)? (?:dollars|euros|bucks|percent|%)"
-    r"|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d\d\b|(?:\b(?:one|two|three|five|six|ten|twenty|fifty|hundred|thousand)[ -])+(?:dollars|percent|bucks)"
+    r"(?i)\b\d{1,2}/\d{1,2}(?:/\d{2,4})?\b|\b\d{1,2}/\d{4}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d\d\b"
+    rf"|\b{MONTH} \d{{1,2}}\w*[.,]*(?: \d{{4}})?|\b\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{MONTH}(?:,? \d{{4}})?"
+    rf"|\$ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)? {UNIT}"
+    rf"|(?:\b(?:one|two|three|five|six|ten|twenty|fifty|hundred|thousand)[ -])+{UNIT}"
     r"|\bnineteen \w+ty(?:[ -]\w+)?|\btwenty (?:ten|eleven|twelve|\w+teen|twenty)"
 )
 
@@ -97,12 +100,13 @@ def labelled(name: str, kinds: set[str]) -> None:
                 print("  MISS", kind, repr(text[label["start"] : label["end"]]), "|", text[:160].replace("\n", " "))
         for span in spans:
             if not any(label["start"] < span.end and span.start < label["end"] for label in row["spans"]):
-                alarms[span.kind] += 1
+                alarms[span.kind.value] += 1
                 if SHOW:
                     print("  ALARM", span.kind, repr(text[span.start : span.end]), "|", text[:160].replace("\n", " "))
     for kind in sorted(total):
         share = 100 * masked[kind] / total[kind]
-        print(f"{name}: {kind:12} {masked[kind]:4} of {total[kind]:4} masked: {share:5.1f} %  (target {TARGETS.get(kind, '-')})")
+        target = TARGETS.get(kind, "none")
+        print(f"{name}: {kind:12} {masked[kind]:4} of {total[kind]:4} masked: {share:5.1f} %  (target {target})")
     if texts:
         print(f"{name}: spans without a label in {texts} texts: {dict(alarms)}")
 
@@ -126,8 +130,10 @@ def spoken() -> None:
                 if SHOW:
                     print("  LOST", match[0], "|", text[:200])
     if holding:
-        print(f"natcs-dev: {leaking} of {holding} utterances with a run leave one readable: {100 * leaking / holding:.1f} % (at most 3)")
-        print(f"natcs-dev: {lost} of {plain} amounts, dates and years masked: {100 * lost / plain:.1f} % (at most 2)")
+        share = 100 * leaking / holding
+        print(f"natcs-dev: {leaking} of {holding} utterances with a run leave one readable: {share:.1f} % (at most 3)")
+        share = 100 * lost / plain
+        print(f"natcs-dev: {lost} of {plain} amounts, dates and years masked: {share:.1f} % (at most 2)")
 
 
 def recordings() -> None:
@@ -140,10 +146,10 @@ def recordings() -> None:
                     text = transcript["alternatives"][0]["transcript"]
                     said, words = said + 1, words + len(text.split())
                     for span in find(text):
-                        alarms[span.kind] += 1
+                        alarms[span.kind.value] += 1
                         if SHOW:
                             print("  FOUND", span.kind, repr(text[span.start : span.end]), "|", text[:160])
-    print(f"recordings: {dict(alarms)} in {said} utterances, {words} words" if said else "recordings: not there, left out")
+    print(f"recordings: {dict(alarms)} in {said} utterances, {words} words" if said else "recordings: not there")
 
 
 def speed() -> None:

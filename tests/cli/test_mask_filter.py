@@ -8,7 +8,9 @@ from bridge.cli.filters import mask
 
 
 def test_masks_plain_lines_one_for_one_with_one_vault() -> None:
-    result = CliRunner().invoke(mask, input="call 415 555 0100\n\nhello\nyes four one five five five five oh one oh oh\n")
+    result = CliRunner().invoke(
+        mask, input="call 415 555 0100\n\nhello\nyes four one five five five five oh one oh oh\n"
+    )
     assert result.exit_code == 0
     assert result.output == "call [PHONE_1]\n\nhello\nyes [PHONE_1]\n"
 

@@ -8,14 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.masking import Kind, Masked, Shown, Vault, find, hide, show
+from bridge.core.vocabulary import words
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "masking.jsonl"
 CASES = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
 
 PIECES = st.sampled_from(
-    "4111 1111 four five double oh hundred and um my ssn card is password pin code bob jane dot at gmail com gmailcom @ . , - ( "
-    "415-555-0100 [PHONE_1] [CARD_9] [EMAIL_1 ] 2026 march 12 $ order number the 90210 a x 10.0.0.1 :: GB82WEST12345698765432 é "
-    "١٢٣٤ ４１１１ \u200b last four ending in zip CA 3366 is my e 15 dollars".split(" ")
+    [
+        *words("""
+        4111 1111 four five double oh hundred and um my ssn card is password pin code bob jane dot at
+        gmail com gmailcom @ . , - ( 415-555-0100 [PHONE_1] [CARD_9] [EMAIL_1 ] 2026 march 12 $ order
+        number the 90210 a x 10.0.0.1 :: last four ending GB82WEST12345698765432 in zip CA 3366 is my e
+        15 dollars name phone jane@x.com sw1a 1aa 123-45-6789 12:30 born twenty
+        """),
+        *("é", "\u200b", "\uff14\uff11\uff11\uff11", "\u0661\u0662\u0663", "\ud800"),
+    ]
 )
 TALK = st.one_of(st.text(), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES, max_size=12).map("".join))
 
@@ -43,7 +50,7 @@ def test_hiding_hidden_text_changes_nothing(text: str) -> None:
 
 @given(TALK)
 def test_text_without_spans_passes_unchanged(text: str) -> None:
-    if not find(text) and "[" not in text:
+    if not find(text) and not {"[", "\ud800"} & set(text):
         assert hide(text, Vault()).text == text
 
 
@@ -89,7 +96,7 @@ def test_masked_text_is_a_value() -> None:
     assert {Masked.literal("a"), Masked.literal("a")} == {Masked.literal("a")}
     assert str(Masked.join(", ", [Masked.literal("a"), Masked.literal("b")])) == "a, b"
     assert len(Masked.literal("abc")) == 3
-    assert Masked.literal("a") != "a"
+    assert Masked.literal("a").__eq__("a") is NotImplemented
 
 
 def test_a_vault_s_repr_hides_its_values() -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.masking import Kind, Masked, Reveal, Vault, hide, show
 
 ANSWERS = st.lists(
-    st.sampled_from(["[PHONE_1]", "[EMAIL_1]", "[CARD_1]", "[PHONE_2]", "[", "]", "[PHO", "NE_", "1", "[[", "see ", "é", "_"]), max_size=20
+    st.sampled_from(
+        ["[PHONE_1]", "[EMAIL_1]", "[CARD_1]", "[PHONE_2]", "[", "]", "[PHO", "NE_", "1", "[[", "see ", "é", "_"]
+    ),
+    max_size=20,
 ).map("".join)
 
 
@@ -26,7 +31,7 @@ def test_any_cut_of_any_text_shows_the_same_whole(text: str, cuts: list[int]) ->
     masked, allowed = _masked(text, vault), {Kind.PHONE, Kind.EMAIL}
     reveal = Reveal(vault, allowed)
     edges = [0, *sorted(min(cut, len(masked)) for cut in cuts), len(masked)]
-    shown = [reveal.feed(masked.text[start:end]).text for start, end in zip(edges, edges[1:], strict=False)]
+    shown = [reveal.feed(masked.text[start:end]).text for start, end in pairwise(edges)]
     assert "".join(shown) + reveal.close().text == show(masked, vault, allowed).text
 
 
@@ -35,7 +40,7 @@ def test_never_holds_more_than_a_placeholder_back(text: str) -> None:
     reveal, out = Reveal(Vault(), set()), ""
     for fed, sign in enumerate(text, 1):
         out += reveal.feed(sign).text
-        assert fed - len(out) <= len("[NATIONAL_ID_999")
+        assert fed - len(out) <= len("[NATIONAL_ID_9999999")
 
 
 def test_holds_back_only_what_could_still_become_a_placeholder() -> None:
