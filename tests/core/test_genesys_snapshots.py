@@ -131,7 +131,11 @@ def test_a_conversation_goes_on_while_one_customer_is_there() -> None:
 
 def test_a_customer_with_one_leg_left_is_still_there() -> None:
     both = {"id": "p", "purpose": "customer", "calls": [leg("disconnected")], "messages": [leg("connected")]}
-    assert kinds(snapshot(both)) == [QueueConversation, ConversationStarted]
+    snap, started = snapshot(both)
+    assert isinstance(snap, QueueConversation)
+    assert snap.participants[0].communications == ("leg", "leg")
+    assert isinstance(started, ConversationStarted)
+    assert started.media == "message"
 
 
 def test_an_end_time_counts_more_than_a_leg_that_still_says_connected() -> None:
