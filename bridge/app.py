@@ -28,7 +28,7 @@ from bridge.io.genesys import open_genesys
 from bridge.io.http import make_door, make_health, open_listener
 from bridge.io.logs import LogJournal
 from bridge.io.metrics import Metrics, make_metrics
-from bridge.io.notifications import Listener
+from bridge.io.notifications import listen
 from bridge.io.panel import PanelLine, make_panel
 from bridge.io.sqlite import open_sqlite
 from bridge.ports import Clock, Delivery, Engine, Genesys, Journal
@@ -107,8 +107,16 @@ async def open_bridge(
                 _worker(settings, parts, services, router, await _sender(settings, parts, stack, engine, journal)).run()
             )
         if "listener" in roles and genesys is not None and settings.genesys.follow:
-            listener = Listener(genesys, intake, settings.genesys.follow, parts.clock, parts.chance, journal.note)
-            tasks.append(listener.run())
+            tasks.append(
+                listen(
+                    genesys,
+                    intake,
+                    settings.genesys.follow,
+                    clock=parts.clock,
+                    random=parts.chance,
+                    on_note=journal.note,
+                )
+            )
         if "web" in roles:
             app = _web(settings, parts, intake, metrics, engine, transcripts, bus)
             port = await stack.enter_async_context(open_listener(app, settings.http))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ from bridge.errors import ConfigError
 from bridge.io.clock import MachineClock
 from bridge.io.genesys import open_genesys
 from bridge.io.logs import LogJournal, set_up_logs
-from bridge.io.notifications import Listener
+from bridge.io.notifications import listen
+from bridge.lanes import first_of
 from bridge.ports import Accepted
 from bridge.settings import Settings
 
@@ -44,9 +46,17 @@ async def _record(settings: Settings, out: Path, *, masked: bool) -> None:
     with out.open("ab") as file:
         async with open_genesys(settings.genesys, clock=clock, random=random.random) as genesys:
             recorder = Recorder(file, clock, masked)
-            listener = Listener(genesys, recorder, settings.genesys.follow, clock, random.random, LogJournal().note)
-            async with listener.running():
-                await until_told_to_stop()
+            listening = asyncio.create_task(
+                listen(
+                    genesys,
+                    recorder,
+                    settings.genesys.follow,
+                    clock=clock,
+                    random=random.random,
+                    on_note=LogJournal().note,
+                )
+            )
+            await first_of(until_told_to_stop(), listening)
     click.echo(f"{recorder.lines} lines in {out}")
 
 
