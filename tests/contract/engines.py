@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,10 @@ class Store:
     def __call__(self, worker: str | None = None, **settings: Any) -> AbstractAsyncContextManager[Engine]:
         given = {"clock": self.clock, "partitions": PARTITIONS, "worker": worker, **settings}
         return OPENERS[self.kind](self.address, **given)
+
+    async def forget(self, engine: Engine, keep_events: float) -> None:
+        """Have the engine do now what it does by itself every now and then. No part of the port: nobody calls it."""
+        await engine.forget(keep_events)  # type: ignore[attr-defined]
 
     @asynccontextmanager
     async def process(self, role: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -77,6 +81,13 @@ async def line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(10):
         return (await process.stdout.readline()).decode().strip()
+
+
+async def until(fact: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Wait for another process, which tells nobody, to make `fact` true. Fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await fact():  # noqa: ASYNC110 - the event is another process's
+            await asyncio.sleep(0.01)
 
 
 async def own(engine: Engine, name: str = "talk") -> tuple[int, int]:
