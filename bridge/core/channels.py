@@ -77,6 +77,14 @@ def follow_topic(wish: str) -> str:
     return _FOLLOWED[kind].format(name)
 
 
+def followed_ids(topics: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The queues and the users among followed topics."""
+    known = [topic.split(".") for topic in topics if topic.endswith(".conversations")]
+    return [parts[-2] for parts in known if parts[1] == "routing"], [
+        parts[-2] for parts in known if parts[1] == "users"
+    ]
+
+
 def topics_of(conversation: str) -> tuple[str, ...]:
     """What a tracked conversation costs: its words, and who comes and goes.
 
@@ -148,6 +156,7 @@ class Roster:
     most: int = LINES
     wanted: list[dict[str, None]] = field(init=False, factory=list)
     tracked: dict[str, Tracked] = field(init=False, factory=dict)
+    _turned_away: set[str] = field(init=False, factory=set)
 
     def follow(self, topics: Iterable[str]) -> None:
         """Put the followed topics on lines. ConfigError when there are too many."""
@@ -158,7 +167,7 @@ class Roster:
     def see(self, envelope: Mapping[str, Any], now: float) -> tuple[Sight, str]:
         """Learn from a frame what starts and ends: what is new, and of which conversation.
 
-        `full`: it goes on, but no line has room for it; its next snapshot may find some.
+        `full`: it goes on, but no line has room for it; said once, though its next snapshot may find some.
         """
         if not str(envelope.get("topicName")).endswith((".conversations", ".customer.end")):
             return "", ""
@@ -172,7 +181,7 @@ class Roster:
         conversation = events[0].conversation if events else ""
         tracked = self.tracked.get(conversation)
         if tracked is None:
-            return self._start(conversation, present) if present and not over else ("", "")
+            return self._start(conversation, present) if present and not over else self._pass(conversation)
         tracked.present = (tracked.present | present) - left
         if tracked.ended_at is not None or not (over or left) or (tracked.present and not over):
             return "", ""
@@ -200,9 +209,16 @@ class Roster:
     def _start(self, conversation: str, present: set[str]) -> tuple[Sight, str]:
         line = self._seat(topics_of(conversation))
         if line is None:
-            return "full", conversation
+            known = conversation in self._turned_away
+            self._turned_away.add(conversation)
+            return ("", "") if known else ("full", conversation)
+        self._turned_away.discard(conversation)
         self.tracked[conversation] = Tracked(conversation, line, present)
         return "new", conversation
+
+    def _pass(self, conversation: str) -> tuple[Sight, str]:
+        self._turned_away.discard(conversation)
+        return "", ""
 
     def _seat(self, topics: tuple[str, ...]) -> int | None:
         """The line that has room, a new one where none has; None: all are full."""

@@ -148,8 +148,9 @@ class GenesysClient:
         """A new channel, made with a new token: a channel ends with the token that made it."""
         token = await self._fresh_token(younger_than=EARLY)
         made = mapping((await self._call("POST", _CHANNELS, repeat=True)).body)
-        if not isinstance(made.get("id"), str) or not isinstance(made.get("connectUri"), str):
-            raise GenesysError(f"POST {_CHANNELS}: the answer has no id and connectUri", retryable=False)
+        if not isinstance(made.get("id"), str) or not str(made.get("connectUri")).startswith(self._streaming):
+            why = f"the answer has no id, or no connectUri that begins with {self._streaming}"
+            raise GenesysError(f"POST {_CHANNELS}: {why}", retryable=False)
         life = renew_after(token.expires - self._clock.monotonic())
         return Grant(Secret(made["id"], "channel"), Secret(made["connectUri"], "connectUri"), life)
 
@@ -219,6 +220,15 @@ class GenesysClient:
 
     # --- one call ---
 
+    @property
+    def _api(self) -> str:
+        return (self._settings.api_url or f"https://api.{self._settings.domain}").rstrip("/")
+
+    @property
+    def _streaming(self) -> str:
+        """What a connectUri begins with: it is no less protected than the API."""
+        return "ws://" if self._api.startswith("http:") else "wss://"
+
     async def _call(
         self,
         method: str,
@@ -229,8 +239,7 @@ class GenesysClient:
         repeat: bool = False,
     ) -> Answer:
         """Call until it is done, refused, or tried often enough. `path` has `{}` for each of `names`."""
-        base = self._settings.api_url or f"https://api.{self._settings.domain}"
-        url, what = base.rstrip("/") + path.format(*map(_segment, names)), f"{method} {path}"
+        url, what = self._api + path.format(*map(_segment, names)), f"{method} {path}"
         given = {} if body is None else {"data": orjson.dumps(body)}
 
         async def once() -> Answer:
@@ -266,7 +275,7 @@ class GenesysClient:
                 wait = delay(failures, _POLICY, self._random(), retry_after=answer.retry_after)
                 if wait is None:
                     return answer
-            _log.info("genesys.again", extra={"action": "genesys.again", "call": what, "wait_s": round(wait, 3)})
+            _log.info("genesys_again", extra={"action": "genesys_again", "call": what, "wait_s": round(wait, 3)})
             await self._clock.sleep(wait)
 
     async def _send(self, method: str, path: str, url: str, **given: Any) -> Answer:
@@ -282,8 +291,8 @@ class GenesysClient:
         except (aiohttp.ClientError, OSError) as error:
             # Its text may hold the address, and with it a channel's id.
             raise LostError(f"{method} {path}: the connection failed: {type(error).__name__}") from None
-        fields = {"action": "genesys.call", "call": f"{method} {path}", "status": answer.status}
-        _log.debug("genesys.call", extra=fields | {"correlation": answer.correlation})
+        fields = {"action": "genesys_called", "call": f"{method} {path}", "status": answer.status}
+        _log.debug("genesys_called", extra=fields | {"correlation": answer.correlation})
         return answer
 
 

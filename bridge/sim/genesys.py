@@ -12,12 +12,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from bridge.ports import Clock
-from bridge.sim.genesys_api import ORG, ROUTES, Limits, make_edge
+from bridge.sim.genesys_api import ROUTES
+from bridge.sim.genesys_edge import ORG, Limits, make_edge
 from bridge.sim.genesys_org import Org, SimGenesys
-from bridge.sim.genesys_play import Posted, play, post_webhooks
+from bridge.sim.genesys_play import Posted, Wrap, play, post_webhooks
 from bridge.sim.genesys_socket import hang_up, stream
 
-__all__ = ["ORG", "Org", "Posted", "SimGenesys", "make_genesys", "play", "post_webhooks"]
+__all__ = ["ORG", "Org", "Posted", "SimGenesys", "Wrap", "make_genesys", "play", "post_webhooks"]
 
 
 def make_genesys(settings: SimGenesys, *, clock: Clock) -> web.Application:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from bridge.sim.genesys_api import ORG, Refusal
+from bridge.sim.genesys_edge import ORG, Refusal
 from bridge.sim.genesys_org import Channel, Org
 
 _CLIENT_FRAME = 65_536

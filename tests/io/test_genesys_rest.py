@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import Any, TypeVar
 
+import aiohttp
 import pytest
 from aiohttp import web
 from attrs import frozen
@@ -257,6 +258,43 @@ async def test_a_redirect_is_not_followed_and_a_long_answer_is_cut_off(monkeypat
                 await client.conversation("far")
             with pytest.raises(GenesysError, match="longer than 1000"):
                 await client.conversation("long")
+
+
+async def test_an_answer_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.io.genesys.TIMEOUT", aiohttp.ClientTimeout(total=0.02))
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        asked.set()
+        await over.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/oauth/token", answer)
+    async with open_app(app) as url:
+        org = GenesysSettings(api_url=url, login_url=url, client_id="c", client_secret=Secret("s"))
+        async with open_genesys(org, clock=(clock := FakeClock()), random=lambda: 0.0) as client:
+            waiting = asyncio.ensure_future(client.conversation(CALL))
+            await asked.wait()
+            with pytest.raises(GenesysError, match=r"oauth/token: no answer within 0.02 s") as caught:
+                await waiting
+        over.set()
+    assert (caught.value.retryable, clock.monotonic()) == (True, 0)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1/channels/x", "", None, 7])
+async def test_a_connect_uri_that_is_none_is_refused(uri: Any) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        token = {"access_token": "t", "expires_in": 900}
+        return web.json_response(token if request.path == "/oauth/token" else {"id": "x", "connectUri": uri})
+
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", answer)
+    async with open_app(app) as url:
+        org = GenesysSettings(api_url=url, login_url=url, client_id="c", client_secret=Secret("s"))
+        async with open_genesys(org, clock=FakeClock(), random=lambda: 0.5) as client:
+            with pytest.raises(GenesysError, match="no connectUri that begins with ws://"):
+                await client.create_channel()
 
 
 @pytest.mark.parametrize(

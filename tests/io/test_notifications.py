@@ -1,27 +1,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import gzip
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from aiohttp import web
 from attrs import define, field
 
+from bridge.core.events import ConversationEnded, QueueConversation
 from bridge.core.genesys import parse
 from bridge.errors import ConfigError, GenesysError, RejectedError
 from bridge.io.genesys import open_genesys
 from bridge.io.notifications import listen
 from bridge.ports import Accepted
-from bridge.settings import GenesysSettings
+from bridge.settings import GenesysSettings, Secret
 from bridge.sim.clock import FakeClock
-from bridge.sim.genesys import ORG, Org, SimGenesys, make_genesys, play
+from bridge.sim.genesys import ORG, Org, SimGenesys, Wrap, make_genesys, play, post_webhooks
 from bridge.sim.serving import open_app
 
 QUEUE = "c31d0000-0000-4000-8000-000000000001"
 AGENT = "7f0c0000-0000-4000-8000-000000000002"
+WHSEC = "whsec_" + base64.b64encode(b"a secret of the test, 24 B+").decode()
+RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings" / "primock57"
 ON_QUEUE = f"v2.routing.queues.{QUEUE}.conversations"
 
 
@@ -63,6 +71,7 @@ def beginning(call: str) -> list[dict[str, Any]]:
 def end(call: str) -> list[dict[str, Any]]:
     return [
         detail(call, "customer.end", 20, participantId="p-customer", disconnectType="PEER"),
+        detail(call, "user.end", 20, participantId="p-agent", userId=AGENT, queueId=QUEUE, disconnectType="PEER"),
         detail(call, "acw", 25, participantId="p-agent", userId=AGENT, queueId=QUEUE, wrapupCode="done"),
     ]
 
@@ -177,13 +186,38 @@ async def test_following_a_queue_brings_whole_conversations_in_order(world: Worl
     assert world.org.lost == 0
 
 
-async def test_socket_and_webhook_tell_the_same_facts(world: World) -> None:
+@pytest.mark.parametrize("wrap", ["standard", "eventbridge"])
+async def test_socket_and_webhook_tell_the_same_facts(world: World, wrap: Wrap) -> None:
     await play(world.org, recording(call_id()))
     await world.soon(lambda: any(envelope["topicName"].endswith("acw") for envelope in world.ear.heard))
     by_webhook = Ear()
-    for line in recording(call_id()):
-        await by_webhook({key: value for key, value in line.items() if key != "receivedAt"})
+
+    async def take(request: web.Request) -> web.Response:
+        return web.json_response({"id": (await by_webhook(orjson.loads(await request.read()))).id}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    async with open_app(app) as url:
+        posted = await post_webhooks(url, Secret(WHSEC), recording(call_id()), clock=world.clock, wrap=wrap)
+    assert (posted.accepted, posted.refused) == (15, 0)
     assert by_webhook.ids() <= world.ear.ids()
+    more = [event for envelope in world.ear.heard for event in parse(envelope) if event.id not in by_webhook.ids()]
+    assert {type(event) for event in more} == {QueueConversation, ConversationEnded}
+
+
+async def test_every_word_of_many_conversations_at_once_is_heard() -> None:
+    """Real speech, when the shared recordings are at hand."""
+    if not RECORDINGS.is_dir():
+        pytest.skip("there are no recordings beside the repository")
+    files = sorted(RECORDINGS.glob("*.jsonl.gz"))[:3]
+    lines = [orjson.loads(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+    follow = {line["eventBody"]["queueId"] for line in lines if "queueId" in line["eventBody"]}
+    async with open_world(*(f"queue:{queue}" for queue in follow)) as world:
+        await play(world.org, lines)
+        told = Ear()
+        for line in lines:
+            await told({key: value for key, value in line.items() if key != "receivedAt"})
+        await world.soon(lambda: told.ids() <= world.ear.ids())
 
 
 async def test_a_followed_user_is_heard_too() -> None:

@@ -1,184 +1,31 @@
-"""The channel door: events from notification WebSockets, handed to `accept` in order.
-
-The service keeps nothing for a listener that is away, and says nothing of what was missed. So a socket that is to end
-(maintenance, a channel near its 24 hours) is replaced before it goes, and after one that broke off every conversation
-that goes on is looked up; words spoken meanwhile are lost, and that is said.
-
-What happens is told to `on_note(action, **fields)`, as `ports.Journal.note` takes it:
-channel_opened, channel_left (kind: why), channel_failed, channel_taken · topic_rejected, topics_full, tracked ·
-frame_bad, frame_refused, frame_waiting, answer_bad · gap, gap_closed, gap_unrecovered, active_unknown.
-"""
+"""One line of the channel door: a socket after another, on one channel after another, and the way of their frames."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, Never, Protocol
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Never
 
-import orjson
 from attrs import define, field
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
-from bridge.core.channels import (
-    REUSES,
-    Grant,
-    Roster,
-    TopicState,
-    attend,
-    follow_topic,
-    followed_ids,
-    meaning,
-    reconnect_delay,
-    snapshot,
-)
+from bridge.core.channels import REUSES, TopicState, attend, followed_ids, meaning, reconnect_delay, snapshot
 from bridge.core.genesys import decode
-from bridge.errors import ConfigError, GenesysError, PayloadError, RejectedError
-from bridge.ports import Accept, Clock
-from bridge.settings import Secret
+from bridge.errors import GenesysError, PayloadError, RejectedError
+from bridge.io.notifications.wire import Channel, Socket, Turn, dial
 
-MAX_FRAME = 1_048_576
-"""Bytes. A snapshot has some ten thousand; what is longer than this ends the socket."""
+if TYPE_CHECKING:
+    from bridge.io.notifications import Listener
+
 WAITING = 512
 """Frames a line holds while the engine takes none; then the socket is no longer read, and the sender has to wait."""
-SWEEP = 60.0
-"""Seconds between looks for conversations whose topics can go."""
 STEADY = 60.0
 """Seconds after which a socket counts as sound, and the next failure as the first."""
 
-Turn = Literal["closing", "renew", "dropped", "silent", "revoked", "gone"]
 _IN_TIME: frozenset[Turn] = frozenset({"closing", "renew"})
 """Reasons for a new socket that leave the old one open until the new one is there."""
 _SAME_CHANNEL: frozenset[Turn] = frozenset({"closing", "dropped", "silent"})
-
-# The library logs the address, which is a secret, and every frame. This logger has no handlers and no parent.
-_MUTE = logging.Logger("websockets, muted", logging.CRITICAL + 1)  # noqa: LOG001 - it must have no parent
-
-
-class Notifier(Protocol):
-    """What the door needs of the API. Every call raises GenesysError."""
-
-    async def create_channel(self) -> Grant:
-        """A new channel."""
-        ...
-
-    async def channel_exists(self, channel: Secret) -> bool:
-        """Whether it is still there."""
-        ...
-
-    async def subscribe(self, channel: Secret, topics: Sequence[str]) -> list[TopicState]:
-        """Add topics."""
-        ...
-
-    async def put_subscriptions(self, channel: Secret, topics: Sequence[str]) -> list[TopicState]:
-        """Replace all topics."""
-        ...
-
-    async def conversation(self, conversation: str) -> dict[str, Any]:
-        """How a conversation stands."""
-        ...
-
-    async def active_conversations(self, queues: Sequence[str], users: Sequence[str]) -> list[str]:
-        """Conversations of these queues and users that go on."""
-        ...
-
-    async def forget_token(self) -> None:
-        """Log in again at the next call."""
-        ...
-
-
-async def listen(  # noqa: PLR0913 - the parts of a door, three of them by name
-    genesys: Notifier,
-    accept: Accept,
-    follow: Sequence[str],
-    *,
-    clock: Clock,
-    random: Callable[[], float],
-    on_note: Callable[..., None],
-) -> Never:
-    """Listen until cancelled. Raises ConfigError, and GenesysError when the very first channel is refused for good."""
-    await Listener(genesys, accept, follow, clock, random, on_note).run()
-
-
-@define(eq=False)
-class Channel:
-    """A channel of ours. `topics`: what was asked for on it, and whether it was permitted."""
-
-    grant: Grant
-    made: float
-    topics: dict[str, bool] = field(factory=dict)
-    sockets: int = 0
-
-
-@define(eq=False)
-class Socket:
-    """A connection to a channel. `turn` is set when another one is needed."""
-
-    wire: ClientConnection
-    channel: Channel
-    opened: float
-    heard: float
-    turn: asyncio.Future[Turn] = field(factory=lambda: asyncio.get_running_loop().create_future())
-
-    def replace(self, why: Turn) -> None:
-        """Say that it must be replaced; the first reason counts."""
-        if not self.turn.done():
-            self.turn.set_result(why)
-
-    async def say(self, message: Mapping[str, Any]) -> None:
-        """Send a control message; whether it arrives shows in what is received."""
-        try:
-            await self.wire.send(orjson.dumps(message).decode())
-        except ConnectionClosed:
-            self.replace("dropped")
-
-
-@define(eq=False)
-class Listener:
-    """All lines, and the conversations on them."""
-
-    genesys: Notifier
-    accept: Accept
-    follow: Sequence[str]
-    clock: Clock
-    random: Callable[[], float]
-    note: Callable[..., None]
-    roster: Roster = field(init=False, factory=Roster)
-    followed: list[str] = field(init=False, factory=list)
-    renewing: asyncio.Lock = field(init=False, factory=asyncio.Lock)
-    """One line at a time has two channels, for there is room for one more only."""
-    _lines: list[Line] = field(init=False, factory=list)
-    _group: asyncio.TaskGroup = field(init=False, factory=asyncio.TaskGroup)
-
-    async def run(self) -> Never:
-        """Listen until cancelled."""
-        self.followed = [follow_topic(wish) for wish in self.follow]
-        if not self.followed:
-            raise ConfigError(["genesys.follow: should name a queue or a user to listen to"])
-        self.roster.follow(self.followed)
-        async with self._group:
-            self._open_lines()
-            while True:
-                await self.clock.sleep(SWEEP)
-                for line in self.roster.let_go(self.clock.monotonic()):
-                    self._lines[line].changed.set()
-
-    def notice(self, envelope: Mapping[str, Any]) -> None:
-        """Learn which conversations start and end, and want their topics."""
-        sight, conversation = self.roster.see(envelope, self.clock.monotonic())
-        if sight == "full":
-            self.note("topics_full", level="error", conversation=conversation)
-        elif sight == "new":
-            self.note("tracked", conversation=conversation)
-            self._open_lines()
-            self._lines[self.roster.tracked[conversation].line].changed.set()
-
-    def _open_lines(self) -> None:
-        while len(self._lines) < len(self.roster.wanted):
-            self._lines.append(Line(self, len(self._lines)))
-            self._group.create_task(self._lines[-1].run())
 
 
 @define(eq=False)
@@ -190,15 +37,18 @@ class Line:
     changed: asyncio.Event = field(init=False, factory=asyncio.Event)
     """Other topics are wanted than before."""
     _frames: asyncio.Queue[Mapping[str, Any]] = field(init=False, factory=lambda: asyncio.Queue(WAITING))
+    _missed: asyncio.Event = field(init=False, factory=asyncio.Event)
+    """Something may have happened unheard."""
     _failures: int = field(init=False, default=0)
 
     async def run(self) -> Never:
         """Keep a socket open. The next one is read only when the one before has ended: so the order is kept."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hand_on())
+            self._missed.set()  # whatever began before we were there
             socket = await self._next(None, "gone")
             reading = group.create_task(self._read(socket, None))
-            group.create_task(self._look_up(None))
+            group.create_task(self._catch_up())
             while True:
                 tending = group.create_task(self._tend(socket))
                 turn = await self._attend(socket)
@@ -206,7 +56,7 @@ class Line:
                 following = await self._next(socket, turn)
                 tending.cancel()
                 if turn not in _IN_TIME or reading.done():
-                    group.create_task(self._look_up(self._now() - socket.heard))
+                    self._tell_gap(self._now() - socket.heard)
                 reading = group.create_task(self._read(following, reading))
                 await socket.wire.close()
                 socket = following
@@ -387,24 +237,31 @@ class Line:
 
     # --- gaps ---
 
-    async def _look_up(self, gap: float | None) -> None:
-        """See how conversations stand after nobody listened for `gap` seconds; None: nobody ever did.
+    def _tell_gap(self, seconds: float) -> None:
+        """Words that were spoken meanwhile cannot be had here: each conversation that may lack some is told."""
+        for each in self.door.roster.on_line(self.number):
+            self.door.note("gap", level="warning", conversation=each.conversation, gap_ms=round(seconds * 1000))
+        self._missed.set()
 
-        Words that were spoken meanwhile cannot be had here: each conversation that may lack some is told.
-        """
-        going_on = [each.conversation for each in self.door.roster.on_line(self.number)] if gap is not None else []
-        for conversation in going_on:
-            self.door.note("gap", level="warning", conversation=conversation, gap_ms=round((gap or 0) * 1000))
-        for conversation in dict.fromkeys([*going_on, *await self._active()]):
-            try:
-                body = await self.door.genesys.conversation(conversation)
-            except GenesysError as error:
-                self._give_up(conversation, error)
-            else:
-                envelope = snapshot(body, self.door.followed)
-                self.door.notice(envelope)
-                await self._frames.put(envelope)
-                self.door.note("gap_closed", conversation=conversation)
+    async def _catch_up(self) -> Never:
+        """Whenever something was missed, see how all conversations stand; one look at a time, however many gaps."""
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            going_on = [each.conversation for each in self.door.roster.on_line(self.number)]
+            for conversation in dict.fromkeys([*going_on, *await self._active()]):
+                await self._look_up(conversation)
+
+    async def _look_up(self, conversation: str) -> None:
+        try:
+            body = await self.door.genesys.conversation(conversation)
+        except GenesysError as error:
+            self._give_up(conversation, error)
+            return
+        envelope = snapshot(body, self.door.followed)
+        self.door.notice(envelope)
+        await self._frames.put(envelope)
+        self.door.note("gap_closed", conversation=conversation)
 
     async def _active(self) -> list[str]:
         """Conversations that go on, on the queues and users followed on this line; some may be new to us."""
@@ -420,36 +277,6 @@ class Line:
         if error.status == 404:
             self.door.roster.forget(conversation)
             self.changed.set()
-
-
-# --- the wire -----------------------------------------------------------------------------------------------------
-
-
-class _Connect(connect):
-    """Follows no redirect: the address is a secret of its server's."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def dial(uri: Secret) -> ClientConnection:
-    """Connect to a channel. Raises GenesysError, which never names the address."""
-    try:
-        return await _Connect(
-            uri.show(),
-            compression=None,
-            max_size=MAX_FRAME,
-            ping_interval=None,  # the service's own heartbeat tells more, on our clock
-            open_timeout=10,
-            close_timeout=5,
-            proxy=None,
-            logger=_MUTE,
-        )
-    except InvalidStatus as error:
-        status = error.response.status_code
-        raise GenesysError(f"the notification socket was refused: {status}", status=status) from None
-    except (OSError, TimeoutError, WebSocketException) as error:
-        raise GenesysError(f"the notification socket did not open: {type(error).__name__}") from None
 
 
 async def _first(turn: asyncio.Future[Turn], nap: Coroutine[Any, Any, None]) -> None:
