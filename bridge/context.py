@@ -355,6 +355,7 @@ class Card:
         return {
             "based_on": [self.based_on.id],
             "said_ms": self.based_on.end_ms,
+            "told_ms": self.based_on.at_ms,
             "received_ms": self.ctx.delivery.event.received_ms,
             "first_shown_ms": self._first_ms,
             "ended_ms": self.ctx.services.clock.now_ms(),

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from itertools import islice
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 
 from bridge.app import Bridge
 from bridge.core.genesys import parse
@@ -25,9 +25,11 @@ from bridge.ports import Counts
 WINDOW = 2_000
 """Lines that are in memory at once at `max`."""
 LOOK_SECONDS = 0.05
+SILENCE_MS = 60_000
+"""Recordings of several days may be played together: when nobody says anything for longer than this, it is cut."""
 
 
-@frozen
+@define
 class ReplayClock:
     """Recorded time: starts at the recording's first line and runs `speed` times as fast. Implements `ports.Clock`."""
 
@@ -46,6 +48,11 @@ class ReplayClock:
     async def sleep(self, seconds: float) -> None:
         """Wait recorded seconds."""
         await asyncio.sleep(max(0.0, seconds / self.speed))
+
+    async def until(self, when_ms: int) -> None:
+        """Wait until that time of the recording; of a long silence, only `SILENCE_MS`."""
+        self.origin_ms += max(0, when_ms - self.now_ms() - SILENCE_MS)
+        await self.sleep((when_ms - self.now_ms()) / 1000)
 
 
 @define
@@ -78,10 +85,23 @@ def first_ms(paths: Sequence[Path]) -> int:
     return min((start for start in starts if start is not None), default=0)
 
 
-async def feed(bridge: Bridge, paths: Sequence[Path], clock: ReplayClock | None, tell: Callable[[Read], None]) -> Read:
-    """Give every line to the intake, at its time or (no clock) as fast as the order within conversations allows."""
+async def feed(
+    bridge: Bridge,
+    paths: Sequence[Path],
+    clock: ReplayClock | None,
+    tell: Callable[[Read], None],
+    *,
+    together: bool = False,
+) -> Read:
+    """Give every line to the intake, at its time or (no clock) as fast as the order within conversations allows.
+
+    `together`: all recordings begin at the same time.
+    """
     read = Read()
-    lines = (line for _, line in interleave([read_recording(path, read.refused) for path in paths]))
+    recordings: list[Iterable[Line]] = [read_recording(path, read.refused) for path in paths]
+    if together and clock:
+        recordings = [_from(clock.origin_ms, lines) for lines in recordings]
+    lines = (line for _, line in interleave(recordings))
     async for batch in _timed(lines, clock, bridge) if clock else _windows(lines):
         by_conversation: dict[str, list[Line]] = defaultdict(list)
         for line in batch:
@@ -92,6 +112,15 @@ async def feed(bridge: Bridge, paths: Sequence[Path], clock: ReplayClock | None,
         read.lines += len(batch)
         tell(read)
     return read
+
+
+def _from(start_ms: int, lines: Iterable[Line]) -> Iterator[Line]:
+    """The recording as if it had begun then."""
+    shift = None
+    for line in lines:
+        if line.received_ms is not None and shift is None:
+            shift = start_ms - line.received_ms
+        yield line if line.received_ms is None or shift is None else evolve(line, received_ms=line.received_ms + shift)
 
 
 async def _windows(lines: Iterable[Line]) -> AsyncIterator[list[Line]]:
@@ -106,7 +135,7 @@ async def _timed(lines: Iterable[Line], clock: ReplayClock, bridge: Bridge) -> A
     for line in lines:
         known = known and await _is_stored(bridge, line)
         if line.received_ms is not None and not known:
-            await clock.sleep((line.received_ms - clock.now_ms()) / 1000)
+            await clock.until(line.received_ms)
         yield [line]
 
 

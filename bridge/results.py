@@ -164,8 +164,12 @@ def shown_in_time(results: Results) -> int:
 
 
 def _in_time(card: Mapping[str, Any], agent_starts: Sequence[int]) -> bool:
+    """In the conversation's own time: when the words were told to us, and what it took from there on our clock."""
+    if card["first_shown_ms"] is None:
+        return False
+    shown_ms = card["told_ms"] + card["first_shown_ms"] - card["received_ms"]
     following = next((start for start in agent_starts if start >= card["said_ms"]), None)
-    return card["first_shown_ms"] is not None and (following is None or card["first_shown_ms"] < following)
+    return following is None or shown_ms < following
 
 
 def _agent_starts(events: Iterable[Stored]) -> dict[str, list[int]]:

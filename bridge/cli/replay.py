@@ -46,6 +46,7 @@ class Plan:
     crm: str
     state: Path
     patience: float
+    together: bool
 
 
 @click.command()
@@ -61,6 +62,7 @@ class Plan:
 @click.option(
     "--state", type=click.Path(dir_okay=False, path_type=Path), help="Where a replay that was killed goes on."
 )
+@click.option("--together", is_flag=True, help="At speed 1 and 10: all recordings begin at the same time.")
 @click.option("--patience", default=60.0, show_default=True, help="Seconds without any progress before giving up.")
 def replay(  # noqa: PLR0913 - one argument an option
     files: tuple[Path, ...],
@@ -70,6 +72,7 @@ def replay(  # noqa: PLR0913 - one argument an option
     crm: str,
     state: Path | None,
     patience: float,
+    together: bool,  # noqa: FBT001 - click's flag
 ) -> None:
     """Play recordings through the bridge, then say what came of every event.
 
@@ -85,6 +88,7 @@ def replay(  # noqa: PLR0913 - one argument an option
         crm=crm,
         state=state or _state_of(files, speed),
         patience=patience,
+        together=together,
     )
     raise SystemExit(run(_replay(plan, settings)))
 
@@ -119,7 +123,7 @@ async def _replay(plan: Plan, settings: Settings) -> int:
 
 async def _run(bridge: Bridge, plan: Plan, clock: ReplayClock | None) -> Read:
     async with _progress() as (reading, working):
-        read = await feed(bridge, plan.files, clock, lambda read: reading(read.lines))
+        read = await feed(bridge, plan.files, clock, lambda read: reading(read.lines), together=plan.together)
         await until_idle(bridge, plan.patience, lambda counts: working(counts.waiting + counts.callbacks_waiting))
     return read
 
