@@ -1,7 +1,7 @@
 """Text that has been cleared: `Masked` may leave the process, `Shown` may reach the agent's panel.
 
-Both are guarded twice. The type checker refuses a plain string where one of them is asked for, and the constructor
-refuses everyone who does not hold this module's seal; only the masking modules do.
+Both are guarded twice. The type checker refuses a plain string where one of them is asked for, and a call without a
+seal; the constructor refuses every seal but this module's, which only the masking modules hold.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Masked:
     """Text cleared for leaving the process: to a model, a log, a CRM, a recording, an audit record."""
 
     text: str
-    _seal: Seal = field(repr=False, eq=False, kw_only=True, default=None, validator=_sealed)
+    _seal: Seal = field(repr=False, eq=False, kw_only=True, validator=_sealed)
 
     @classmethod
     def literal(cls, text: LiteralString) -> Masked:
@@ -64,7 +64,7 @@ class Shown:
     """Text cleared for the agent's panel, and for nothing else."""
 
     text: str
-    _seal: Seal = field(repr=False, eq=False, kw_only=True, default=None, validator=_sealed)
+    _seal: Seal = field(repr=False, eq=False, kw_only=True, validator=_sealed)
 
     def __str__(self) -> str:
         return self.text

@@ -38,31 +38,13 @@ SPOKEN: Final = {
 }
 """Word -> its digits and its class: Z zero, U unit, T teen, Y tens, H K M magnitudes, 2 3 4 repeat the next one."""
 
-_FILLERS: Final = (
-    "um",
-    "umm",
-    "uh",
-    "uhm",
-    "er",
-    "erm",
-    "ah",
-    "hmm",
-    "dash",
-    "hyphen",
-    "space",
-    "comma",
-    "then",
-    "and",
-    "plus",
-)
+_FILLERS: Final = frozenset(words("um umm uh uhm er erm ah hmm dash hyphen space comma then plus ext extension"))
+_WIDEST_GAP: Final = 24
 _GAP: Final = (
     " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
 )
-_TOKEN: Final = linear(
-    r"(?i)(\p{Nd}+)"
-    rf"|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b"
-    rf"|\b({'|'.join(_FILLERS)}|ext|extension|[b-hj-z])\b"
-)
+_TOKEN: Final = linear(rf"(?i)(\p{{Nd}}+)|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b")
+_WORD: Final = re.compile(r"[^\W\d_]+")
 
 
 @frozen
@@ -135,48 +117,44 @@ def runs(text: str, walls: Iterable[Place] = ()) -> Iterator[Run]:
 
 
 def _runs_within(text: str, offset: int) -> Iterator[Run]:
-    run, reached, filler = Run(), 0, ""
+    run, reached = Run(), 0
     for match in _TOKEN.finditer(text):
-        held = _holds(text[reached : match.start()])
-        if match[3]:
-            if run.tokens and held:
-                reached, filler = match.end(), filler or match[3].lower()
-            continue
-        token = _token(match, offset)
-        if run.tokens and not (held and _joins(run, filler, token)):
+        start, end = match.span()
+        digits, sign = SPOKEN[match[2].lower()] if match[2] else (_ascii(match[1]), "D")
+        token = Token(offset + start, offset + end, digits, sign)
+        if run.tokens and not _joined(run, text[reached:start], token):
             yield run
             run = Run()
         run.tokens.append(token)
-        reached, filler = match.end(), ""
+        reached = end
     if run.tokens:
         yield run
 
 
-def _token(match: re.Match[str], offset: int) -> Token:
-    start, end = offset + match.start(), offset + match.end()
-    if match[1]:
-        digits = match[1] if match[1].isascii() else "".join(map(_digit, match[1]))
-        return Token(start, end, digits, "D")
-    return Token(start, end, *SPOKEN[match[2].lower()])
+def _ascii(digits: str) -> str:
+    return digits if digits.isascii() else "".join(str(unicodedata.decimal(digit)) for digit in digits)
 
 
-def _digit(sign: str) -> str:
-    return str(unicodedata.decimal(sign))
+def _joined(run: Run, gap: str, token: Token) -> bool:
+    """Whether what stands between a run and the next token keeps them together: separators and fillers.
 
-
-def _holds(gap: str) -> bool:
-    """Whether what stands between two tokens keeps them together: separators, or letters as in `F16B4711`."""
-    return len(gap) <= 5 and (not gap.strip(_GAP) or gap.isalpha())
-
-
-def _joins(run: Run, filler: str, token: Token) -> bool:
-    """Whether the filler between the run and the token keeps them together.
-
-    `two hundred and fifty` and `four five and six seven` are one, `3345 and 6677` are two.
+    `two hundred and fifty` and `four five and six seven` are one run, `3345 and 6677` are two; a single letter joins
+    digits, as in `12 x 45`, and so do letters glued to them, as in `F16B4711`.
     """
-    before = run.tokens[-1].sign
-    if filler == "and":
-        return before in "HKM" or (before in "UZ" and token.sign in "UZ")
-    if len(filler) == 1:
-        return before == token.sign == "D" or (before in "UZD" and token.sign in "UZD" and len(run.tokens) > 1)
-    return True
+    if len(gap) > _WIDEST_GAP:
+        return False
+    if not gap.strip(_GAP) or (gap.isalpha() and len(gap) <= 5):
+        return True
+    said = _WORD.findall(gap.lower())
+    if not said or _WORD.sub("", gap).strip(_GAP):
+        return False
+    return all(word in _FILLERS or _fits(word, run, token) for word in said)
+
+
+def _fits(word: str, run: Run, token: Token) -> bool:
+    before, after = run.tokens[-1].sign, token.sign
+    if word == "and":
+        return before in "HKM" or (before in "UZ" and after in "UZ")
+    if len(word) > 1 or word in "ai":
+        return False
+    return before == after == "D" or (before in "UZD" and after in "UZD" and len(run.tokens) > 1)

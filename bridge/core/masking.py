@@ -62,7 +62,7 @@ def find(text: str) -> list[Span]:
 def hide(text: str, vault: Vault, *, carry: Carry | None = None) -> Masked:
     """The text with a placeholder for each piece of personal data. `carry` is the speaker's, and is brought up to date.
 
-    Hiding hidden text again, with the same vault, changes nothing.
+    Hiding hidden text again, with the same vault and no carry, changes nothing.
     """
     plain = _neutral(readable(text), vault)
     spans = carry.spans(plain) if carry else spans_of(plain)

@@ -39,12 +39,12 @@ _NAMES: Final = {
         r"|cpr|aadhaa?r|sin|nhs|medicare|steuer\w*"
     ),
     "ACCOUNT": (
-        r"acc?\w{0,2}o\w{1,3}[nm]ts?|acct|acc?|a/c|checking|savings?|policy|member(?:ship)?|routing|sort code|claim|loan"
-        r"|customer (?:id|number|no)|user ?id|employee id|subscriber|confirmation|booking|reference"
+        r"acc?\w{0,2}o\w{1,3}[nm]ts?|acct|acc?|a/c|checking|savings?|policy|member(?:ship)?|routing|sort code|claim"
+        r"|loan|customer (?:id|number|no)|user ?id|employee id|subscriber|confirmation|booking|reference"
     ),
     "PHONE": r"(?:tele)?phones?|mobile|cell(?:phone)?|tel|ph|fax|whats ?app",
     "LAST": (
-        r"(?:last|first|final) (?:four|4|three|3|five|5|six|6)(?: (?:digit|number)s?)?|end(?:ing|s)?(?: in| with)?"
+        r"(?:last|first|final) (?:four|4|three|3|five|5|six|6)(?: (?:digit|number)s?)?|(?:last|final) ?$|end(?:ing|s)?(?: in| with)?"
     ),
     "REACH": r"contact|call|reach|text|dial|ring",
     "ORDER": rf"(?:order|tracking|ticket|invoice|item|model|part|flight){_NUMBER}",
@@ -72,6 +72,11 @@ _AFTER: Final = re.compile(
 )
 _YEAR_BEFORE: Final = re.compile(
     r"(?i)\b(?:in|since|year|until|till|by|before|after|from|of|late|early|mid|around)\s*$"
+)
+_AMOUNT_BEFORE: Final = re.compile(
+    r"(?i)\b(?:amounts?|balance|total|price|limit|worth|income|salary|paid|pay|owed?|owes|transfer(?:red)?|costs?|charged"
+    r"|earn|deposit(?:ed)?|withdr[ae]w|budget|deductible|premium|mileage)"
+    r"(?: (?:me|of|is|was|about|around|up to|to be|just|only|over|like|roughly))*[\s:$]*$"
 )
 _HARMLESS: Final = {"ORDER": 12, "PLAIN": 5}
 """Names of numbers that tell nothing of a person, and how many digits such a number has at most."""
@@ -123,3 +128,8 @@ def name_after(text: str, end: int) -> Name | None:
 def tells_a_year(text: str, start: int) -> bool:
     """Whether the word before says that four digits are a year."""
     return _YEAR_BEFORE.search(text[max(0, start - WINDOW) : start]) is not None
+
+
+def tells_an_amount(text: str, start: int) -> bool:
+    """Whether the word right before says how much: `a balance of`, `transfer`."""
+    return _AMOUNT_BEFORE.search(text[max(0, start - WINDOW) : start]) is not None

@@ -15,7 +15,7 @@ from stdnum.de import idnr
 
 from bridge.core.digits import Run, runs
 from bridge.core.linear import linear
-from bridge.core.naming import WINDOW, Name, name_after, name_before, tells_a_year
+from bridge.core.naming import WINDOW, Name, name_after, name_before, tells_a_year, tells_an_amount
 from bridge.core.patterns import MONTH_AFTER, MONTH_BEFORE, UNIT_AFTER
 from bridge.core.spans import Kind, Place, Span
 
@@ -83,8 +83,11 @@ def _is_cardinal(run: Run) -> bool:
 
 
 def _is_measure(text: str, run: Run) -> bool:
-    """`12000 miles`, `one two five zero dollars`."""
-    return len(run.digits) <= 7 and UNIT_AFTER.match(text[run.end : run.end + WINDOW]) is not None
+    """`12000 miles`, `one two five zero dollars`, `a balance of 120000`."""
+    if len(run.digits) > 7:
+        return False
+    counted = UNIT_AFTER.match(text[run.end : run.end + WINDOW]) is not None
+    return counted or (len(run.tokens) == 1 and tells_an_amount(text, run.start))
 
 
 def _is_date(text: str, run: Run, named: Name | None) -> bool:

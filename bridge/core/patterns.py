@@ -159,7 +159,11 @@ PLACEHOLDER: Final = linear(rf"\[((?:{'|'.join(Kind)})_[0-9]{{1,7}})\]")
 """What the masking puts in a value's place."""
 
 
+_ANY_FORM: Final = linear("|".join(f"(?:{form.pattern.pattern})" for form in FORMS))
+
+
 def written(text: str) -> Iterator[Span]:
     """Spans of every written form; they may overlap."""
-    for form in FORMS:
-        yield from form.spans(text)
+    if _ANY_FORM.search(text):
+        for form in FORMS:
+            yield from form.spans(text)
