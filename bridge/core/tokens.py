@@ -102,10 +102,10 @@ class Tokenizer(Vocabulary):
     def _seam(self, text: str) -> tuple[int, int]:
         """A border between two tokens that the rest, taken by itself, has too.
 
-        Neighbouring tokens of an encoding stay neighbours as long as the later one stays the same, and hundreds of
-        characters follow here: what comes later does not reach back so far.
+        Neighbouring tokens of an encoding stay neighbours as long as the later one stays the same. Text to come could
+        change it only over the hundreds of characters between: possible in theory, but no run that was tried does so.
         """
-        text = _well_formed(text)
+        text = _well_formed(text)  # as long as before: a counter joins pairs beforehand
         ids = self._ranks.encode(text)
         middle = len(ids) // 2
         for at in range(middle, min(middle + 8, len(ids))):
@@ -192,7 +192,8 @@ class StreamCounter:
         """Take the next piece; get the tokens of the text so far."""
         tail = self._tail + piece
         if len(tail) > LONGEST_TAIL:
-            tail = _well_formed(tail[:-1]) + tail[-1]  # the last may be the first half of a pair
+            end = len(tail) - ("\ud800" <= tail[-1] <= "\udbff")  # half of a pair waits for the other
+            tail = _well_formed(tail[:end]) + tail[end:]
         end, weight = self.vocabulary.settle(tail)
         if end:
             self._settled += weight

@@ -30,6 +30,7 @@ CASES: list[tuple[str, bytes, list[ServerEvent]]] = [
     ("only one space, and no tab", b"data:  x\n\ndata:\tx\n\n", [message(" x"), message("\tx")]),
     ("a colon in the value", b"data: a:b: c\n\n", [message("a:b: c")]),
     ("LF, CR and CRLF", b"data: a\n\ndata: b\r\rdata: c\r\n\r\n", [message("a"), message("b"), message("c")]),
+    ("CRLF and LF", b"data: a\r\n\ndata: b\n\n", [message("a"), message("b")]),
     ("mixed line ends", b"data: a\r\ndata: b\rdata: c\n\r", [message("a\nb\nc")]),
     (
         "LF after CR is one end, LF CR are two",
@@ -195,7 +196,14 @@ def test_frame_of_a_mebibyte_passes_at_once_and_in_thousands_of_pieces() -> None
     assert [event.data for piece in pieces for event in parser.feed(piece)] == ["x" * 2**20]
 
 
-TOO_LARGE = [b"data: " + b"x" * 94 + b"\n", b"data: 1234567890\n" * 6 + b"data: 12345\n", b":" * 100, b"id" * 50]
+BOM = b"\xef\xbb\xbf"
+TOO_LARGE = [
+    b"data: " + b"x" * 94 + b"\n",
+    b"data: 1234567890\n" * 6 + b"data: 12345\n",
+    b":" * 100,
+    b"\n" + b"id" * 50,
+    BOM + b"data: 1",
+]
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])

@@ -118,7 +118,34 @@ def test_stream_count_equals_tiktoken_after_every_piece(
         start = end
 
 
-RUNS = ["a", "漢", "aB", "a漢B", ".", "=-", "\n", " ", "\n ", "a\u0301", "👩\u200d", "'s", "ก็า", "\ud83d", "ab1", "x, "]
+@pytest.mark.parametrize(
+    "text", ["Yes!\n  a", "?\n\n  I", "(" + "x" * 70 + "'s", "y" * 70 + "It's, " + "z" * 70 + ".\n/"]
+)
+def test_stream_count_goes_over_borders_that_are_none(pair: tuple[Vocabulary, Oracle], text: str) -> None:
+    ours, oracle = pair
+    counter = StreamCounter(ours)
+    assert [counter.feed(char) for char in text] == [oracle(text[:end]) for end in range(1, len(text) + 1)]
+
+
+RUNS = [
+    "a",
+    "漢",
+    "aB",
+    "a漢B",
+    ".",
+    "=-",
+    "\n",
+    " ",
+    "\n ",
+    "a\u0301",
+    "👩\u200d",
+    "'s",
+    "ก็า",
+    "\ud83d",
+    "\ud83d\udc69",
+    "ab1",
+    "x, ",
+]
 
 
 @pytest.mark.slow  # the oracle counts 4,000 characters twenty times
@@ -180,12 +207,17 @@ def test_cut_of_a_long_piece_fills_the_limit() -> None:
     assert counter.feed(piece[len(kept) : len(kept) + 12]) > 1000
 
 
-@pytest.mark.parametrize("text", ["e\u0301", "👩\u200d👩", "👍🏽", "\ud83d\ude00"])
-def test_cut_never_parts_what_is_seen_as_one_character(text: str) -> None:
-    counter = StreamCounter(vocabulary("o200k"))
-    kept = {counter.cut("ab " + text, limit) for limit in range(12)}
-    assert all(any(("ab " + text) == one or not one.endswith(text[:at]) for one in kept) for at in range(1, len(text)))
-    assert "ab " + text in kept
+@pytest.mark.parametrize("seen", ["e\u0301", "👩\u200d👩", "👍🏽", "\ud83d\ude00"])
+def test_cut_never_parts_what_is_seen_as_one_character(pair: tuple[Vocabulary, Oracle], seen: str) -> None:
+    counter, piece = StreamCounter(pair[0]), "ab " + seen
+    kept = {len(counter.cut(piece, limit)) for limit in range(20)}
+    assert kept <= {0, 1, 2, 3, len(piece)}
+    assert len(piece) in kept
+
+
+def test_cut_of_a_long_piece_never_parts_a_character_either() -> None:
+    counter, piece = StreamCounter(vocabulary("o200k")), "a b " * 15 + "abce" + "\u0301" * 90
+    assert counter.cut(piece, vocabulary("o200k").count(piece[:64])) == piece[:63]
 
 
 def test_what_one_token_holds_is_never_cut_below_nothing() -> None:
