@@ -24,7 +24,7 @@ from bridge.io.clock import MachineClock
 from bridge.io.crm import open_destination
 from bridge.io.egress import open_egress
 from bridge.io.gateway import open_gateway
-from bridge.io.genesys import open_genesys
+from bridge.io.genesys import GenesysClient, open_genesys
 from bridge.io.http import make_door, make_health, open_listener
 from bridge.io.logs import LogJournal
 from bridge.io.metrics import Metrics, make_metrics
@@ -40,8 +40,10 @@ from bridge.transcripts import Transcripts
 from bridge.worker import Worker
 
 Role = Literal["web", "listener", "worker"]
-ROLES: tuple[Role, ...] = ("web", "listener", "worker")
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+WORKER: Role = "worker"
+ROLES: tuple[Role, ...] = ("web", "listener", WORKER)
+OUTSIDE = MachineClock()
+"""What other machines see (signatures, timeouts, tokens) goes by the machine's clock, also in a replay."""
 
 
 @frozen(kw_only=True)
@@ -112,7 +114,7 @@ async def open_bridge(
                     genesys,
                     intake,
                     settings.genesys.follow,
-                    clock=parts.clock,
+                    clock=OUTSIDE,
                     random=parts.chance,
                     on_note=journal.note,
                 )
@@ -183,10 +185,10 @@ async def _watch(fault: asyncio.Future[None]) -> None:
     await fault
 
 
-async def _genesys(settings: Settings, parts: Parts, stack: AsyncExitStack) -> Genesys | None:
+async def _genesys(settings: Settings, parts: Parts, stack: AsyncExitStack) -> GenesysClient | None:
     if not settings.genesys.client_id:
         return None
-    return await stack.enter_async_context(open_genesys(settings.genesys, clock=parts.clock, random=parts.chance))
+    return await stack.enter_async_context(open_genesys(settings.genesys, clock=OUTSIDE, random=parts.chance))
 
 
 async def _services(  # noqa: PLR0913 - the wiring names every part once
@@ -201,7 +203,7 @@ async def _services(  # noqa: PLR0913 - the wiring names every part once
 ) -> Services:
     return Services(
         engine=engine,
-        gateway=await stack.enter_async_context(open_gateway(settings.gateway, clock=parts.clock, random=parts.chance)),
+        gateway=await stack.enter_async_context(open_gateway(settings.gateway, clock=OUTSIDE, random=parts.chance)),
         genesys=genesys,
         bus=bus,
         clock=parts.clock,
@@ -218,9 +220,7 @@ async def _services(  # noqa: PLR0913 - the wiring names every part once
 
 async def _sender(settings: Settings, parts: Parts, stack: AsyncExitStack, engine: Engine, journal: Journal) -> Sender:
     outlets = {
-        one.name: Outlet(
-            await stack.enter_async_context(open_destination(one, clock=parts.clock, egress=open_egress)), one
-        )
+        one.name: Outlet(await stack.enter_async_context(open_destination(one, clock=OUTSIDE, egress=open_egress)), one)
         for one in settings.destinations
     }
     return Sender(engine, outlets, parts.clock, journal, parts.chance)
@@ -270,7 +270,7 @@ def _web(  # noqa: PLR0913 - the wiring names every part once
         return ""
 
     app = web.Application()
-    app.add_routes(make_door(settings.webhooks, intake, settings.http, parts.clock, metrics=count))
+    app.add_routes(make_door(settings.webhooks, intake, settings.http, OUTSIDE, metrics=count))
     app.add_routes(make_health(ready))
     app.add_routes(make_metrics(metrics))
     app.add_routes(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 
+from attrs import fields
+
 from bridge.core.address import url_problem
 from bridge.core.signature import check_secret
 from bridge.core.spans import Kind
@@ -61,7 +63,7 @@ def _gateway(gateway: GatewaySettings) -> Iterator[Problem]:
     if not gateway.path.startswith("/"):
         yield "gateway.path", "must begin with a slash, such as /v1/chat/completions"
     yield from _positive("gateway", gateway, "tries")
-    yield from _positive("gateway.timeouts", gateway.timeouts, *(name for name in Timeouts.__slots__ if name[0] != "_"))
+    yield from _positive("gateway.timeouts", gateway.timeouts, *(one.name for one in fields(Timeouts)))
 
 
 def _source(source: Source, path: str) -> Iterator[Problem]:

@@ -276,7 +276,7 @@ class _Metered:
 
     def _keep(self, answer: Answer) -> None:
         ctx = self.asking.ctx
-        figures = {
+        figures: dict[str, str | float | None] = {
             "model": answer.model,
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,

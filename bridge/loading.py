@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -123,13 +123,17 @@ def _converter(environ: Mapping[str, str], read: Callable[[str], str]) -> Conver
         converter.register_structure_hook(kind, _exactly(kind, words))
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(Secret, lambda value, _: _secret(value, environ, read))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _choice)
+    converter.register_structure_hook_func(_is_of(Literal), _choice)
     converter.register_structure_hook_func(lambda kind: _optional(kind) is not None, _maybe(converter))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple(converter))
+    converter.register_structure_hook_func(_is_of(tuple), _tuple(converter))
     converter.register_structure_hook_factory(
         lambda kind: attrs.has(kind) and kind is not Secret, lambda kind: _table(kind, converter)
     )
     return converter
+
+
+def _is_of(outer: Any) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) is outer
 
 
 def _exactly(kind: type, words: str) -> Callable[[Any, Any], Any]:
@@ -182,18 +186,24 @@ def _tuple(converter: Converter) -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, kind: Any) -> Any:
         table, inner = _named(kind), get_args(kind)[0]
-        if table is None and get_origin(inner) is not tuple:
+        pairs: Any = get_origin(inner)
+        if table is None and pairs is not tuple:
             if not isinstance(value, list):
                 raise ValueError(f"must be a list, not {_describe(value)}")
-            return tuple(converter.structure(value, list[inner]))
+            return tuple(converter.structure(value, _of(list, inner)))
         if not isinstance(value, dict):
             raise ValueError(f"must be a table with a name for each entry, not {_describe(value)}")
         if table is None:
-            return tuple(converter.structure(value, dict[str, get_args(inner)[1]]).items())
+            return tuple(converter.structure(value, _of(dict, str, get_args(inner)[1])).items())
         named = {name: {"name": name, **entry} if isinstance(entry, dict) else entry for name, entry in value.items()}
-        return tuple(converter.structure(named, dict[str, table]).values())
+        return tuple(converter.structure(named, _of(dict, str, table)).values())
 
     return hook
+
+
+def _of(outer: Any, *inner: Any) -> Any:
+    """`outer[inner]`, made at run time."""
+    return GenericAlias(outer, inner)
 
 
 def _table(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
@@ -215,7 +225,8 @@ def _named(hint: Any) -> type | None:
 
 def _optional(hint: Any) -> Any:
     """X of `X | None`."""
-    if get_origin(hint) not in (Union, UnionType):
+    origin: Any = get_origin(hint)
+    if origin is not Union and origin is not UnionType:
         return None
     return next((inner for inner in get_args(hint) if inner is not type(None)), None)
 
@@ -233,10 +244,8 @@ def _explain(error: BaseException, where: str) -> Iterator[tuple[str, str]]:
             yield from _explain(inner, where)
     elif isinstance(error, IterableValidationError):
         listed, rest = error.group_exceptions()
-        for inner, note in listed:
-            yield from _explain(
-                inner, f"{where}.{note.index}" if isinstance(note.index, str) else f"{where}[{note.index}]"
-            )
+        for inner, at in listed:
+            yield from _explain(inner, f"{where}.{at.index}" if isinstance(at.index, str) else f"{where}[{at.index}]")
         for inner in rest:
             yield from _explain(inner, where)
     elif isinstance(error, ForbiddenExtraKeysError):

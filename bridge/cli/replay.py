@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bridge.app import Bridge, Parts, open_bridge
+from bridge.app import WORKER, Bridge, Parts, open_bridge
 from bridge.cli.running import DONE, FAILED, run, settings_or_exit
 from bridge.errors import ConfigError
 from bridge.io.logs import set_up_logs
@@ -107,7 +107,7 @@ async def _replay(plan: Plan, settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         crm, settings = await _surroundings(plan, settings, stack)
         parts = Parts(clock=clock) if clock else Parts(in_order=True)
-        async with open_bridge(settings, roles=("worker",), parts=parts) as bridge:
+        async with open_bridge(settings, roles=[WORKER], parts=parts) as bridge:
             read = await _run(bridge, plan, clock)
             results = await read_results(bridge.engine)
     rows = figures(results, read.events, timed=clock is not None)

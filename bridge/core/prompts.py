@@ -101,7 +101,7 @@ def _fill(prompt: Prompt, values: Mapping[str, Masked], lines: Sequence[Line]) -
 
 
 def _problems(tree: Mapping[str, Any]) -> list[str]:
-    known = {"system": str, "user": str, "max_tokens": int, "temperature": (int, float), "examples": list}
+    known: dict[str, type | tuple[type, ...]] = {"system": str, "user": str, "max_tokens": int, "temperature": (int, float), "examples": list}
     found = [f"{key} is missing" for key in ("system", "user") if key not in tree]
     found += [
         f"{key} has the wrong type" for key, kind in known.items() if key in tree and not isinstance(tree[key], kind)
