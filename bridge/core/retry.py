@@ -79,7 +79,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     try:
         date = parsedate_to_datetime(value)
         wait = _utc(date).timestamp() - now
-    except (ValueError, TypeError, OverflowError, IndexError):
+    except (ValueError, OverflowError):
         return None
     return min(max(wait, 0.0), LONGEST_WAIT)
 

@@ -85,6 +85,7 @@ def test_tries_count_the_first_one() -> None:
         ("-5", None),
         ("1.5", None),
         ("٣", None),
+        ("01 Mar 2026 12:00:00 +99999999999999999999", None),
         ("soon", None),
         ("", None),
         (None, None),

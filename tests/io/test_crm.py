@@ -133,9 +133,14 @@ async def test_a_crm_that_hangs_up_before_storing_gets_it_at_the_next_try(send_t
     assert (len(crm.accepted), crm.repeats) == (1, 0)
 
 
-async def test_one_send_is_one_post_even_when_a_kept_connection_broke(send_to: Send) -> None:
-    crm = SimCrm(secrets=[NEW], fault="drop_before", fault_first=99)
-    reply = await send_to(crm, times=2)
+async def test_one_send_is_one_post_even_when_a_kept_connection_broke() -> None:
+    crm = SimCrm(secrets=[NEW], fault="drop_before")
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(open_listener(make_crm(crm), Http(port=0), shutdown=0.05))
+        destination = await stack.enter_async_context(opened(destination_of(f"http://127.0.0.1:{port}/")))
+        assert (await destination.send(CALLBACK)).status == 200
+        crm.fault_first = 99
+        reply = await destination.send(CALLBACK)
     assert (reply.status, verdict(reply.status), crm.posts) == (None, "later", 2)
 
 
@@ -184,6 +189,13 @@ async def test_an_address_that_may_not_be_dialled_is_final(send_to: Send) -> Non
     reply = await send_to(crm, allow=())
     assert (reply.status, reply.final, crm.posts) == (None, True, 0)
     assert "127.0.0.1 is refused: loopback" in reply.detail
+
+
+async def test_plain_http_does_not_leave_the_house() -> None:
+    async with opened(destination_of("http://8.8.8.8/", timeout=0.2)) as destination:
+        reply = await destination.send(CALLBACK)
+    assert (reply.status, reply.final) == (None, True)
+    assert "plain http" in reply.detail
 
 
 async def test_https_to_a_port_that_speaks_no_tls_is_a_connection_fault() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,7 @@ from bridge.io.http import open_listener
 from bridge.settings import Http
 
 LOOPBACK = ("127.0.0.0/8",)
+PACKED = gzip.compress(bytes(100_000))
 
 
 @define
@@ -28,6 +30,8 @@ class Inside:
         self.seen += 1
         if request.path == "/cookie":
             return web.Response(headers={"Set-Cookie": "a=b"})
+        if request.path == "/packed":
+            return web.Response(body=PACKED, headers={"Content-Encoding": "gzip"})
         return web.Response(text=request.headers.get("Cookie", "no cookie"))
 
 
@@ -73,10 +77,15 @@ async def test_proxies_of_the_environment_are_ignored(inside: Inside, monkeypatc
 
 
 async def test_cookies_are_not_kept(inside: Inside) -> None:
-    async with open_egress(LOOPBACK) as session:
-        await session.get(f"http://127.0.0.1:{inside.port}/cookie")
-        async with session.get(f"http://127.0.0.1:{inside.port}/") as answer:
+    async with open_egress(LOOPBACK) as session:  # a cookie of an IP address would not be kept anyway
+        await session.get(f"http://localhost:{inside.port}/cookie")
+        async with session.get(f"http://localhost:{inside.port}/") as answer:
             assert await answer.text() == "no cookie"
+
+
+async def test_an_answer_is_not_unpacked(inside: Inside) -> None:
+    async with open_egress(LOOPBACK) as session, session.get(f"http://127.0.0.1:{inside.port}/packed") as answer:
+        assert await answer.read() == PACKED
 
 
 async def test_a_wrong_network_is_a_wrong_setting() -> None:

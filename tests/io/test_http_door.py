@@ -61,6 +61,7 @@ class Door:
     counted: list[tuple[str, str]] = field(factory=list)
     wrong: Exception | None = None
     not_ready: str = ""
+    told: asyncio.Event = field(factory=asyncio.Event)
 
     async def accept(self, envelope: Mapping[str, Any]) -> Accepted:
         if self.wrong:
@@ -72,6 +73,7 @@ class Door:
     def count(self, source: str, code: str, seconds: float) -> None:
         assert seconds >= 0
         self.counted.append((source, code))
+        self.told.set()
 
     async def ready(self) -> str:
         return self.not_ready
@@ -300,6 +302,19 @@ async def test_no_refusal_repeats_what_was_sent(door: Door, caplog: pytest.LogCa
     assert planted.decode() not in caplog.text
 
 
+async def test_a_sender_who_leaves_in_the_middle_leaves_nothing_behind(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(request(EVENT, "/webhooks/actions", {"content-length": "999", "authorization": f"Bearer {TOKEN}"}))
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(5):
+        await door.told.wait()
+    assert (door.stored, door.counted) == ([], [("actions", "malformed")])
+    assert "request_failed" not in {getattr(record, "action", "") for record in caplog.records}
+
+
 # --- what is not even a request -----------------------------------------------------------------------------------
 
 
@@ -341,6 +356,26 @@ async def test_any_bytes_get_a_refusal_with_a_code(door: Door, wire: bytes) -> N
     answer = await door.say(wire)
     assert answer.code
     assert 400 <= answer.status < 500
+
+
+async def test_after_bytes_that_are_no_http_the_connection_ends(door: Door) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(b"\0\r\n\r\n" + request(b"", "/health/live", {}, "GET"))
+    assert (await read_answer(reader)).status == 400
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_other_pages_behind_the_listener_may_refuse_alike_and_get_the_bytes_of_the_wire() -> None:
+    async def page(request: web.Request) -> web.Response:
+        raise RejectedError(403, "forbidden", f"{len(await request.read())} bytes are not for you")
+
+    door, app, packed = Door(), web.Application(), gzip.compress(bytes(1000))
+    app.router.add_post("/page", page)
+    async with open_listener(app, LIMITS, shutdown=0.1) as door.port:
+        answer = await door.post(packed, "/page", content_encoding="gzip")
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert f"{len(packed)} bytes" in answer.body.decode()
 
 
 NAMED = """
