@@ -91,10 +91,8 @@ class Run:
 
     @property
     def signs(self) -> str:
-        """The classes of the tokens, one letter each; a written number of one digit is U, of two T."""
-        return "".join(
-            {1: "U", 2: "T"}.get(len(token.digits), "D") if token.sign == "D" else token.sign for token in self.tokens
-        )
+        """The classes of the tokens, one letter each. Written ones: U one digit, T two, D three, N more."""
+        return "".join(_size(token) if token.sign == "D" else token.sign for token in self.tokens)
 
     @property
     def groups(self) -> list[int]:
@@ -105,6 +103,10 @@ class Run:
     def is_spoken(self) -> bool:
         """Whether there is a number word in it."""
         return any(token.sign != "D" for token in self.tokens)
+
+
+def _size(token: Token) -> str:
+    return "UTDN"[min(len(token.digits), 4) - 1]
 
 
 def runs(text: str, walls: Iterable[Place] = ()) -> Iterator[Run]:

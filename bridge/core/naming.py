@@ -44,7 +44,8 @@ _NAMES: Final = {
     ),
     "PHONE": r"(?:tele)?phones?|mobile|cell(?:phone)?|tel|ph|fax|whats ?app",
     "LAST": (
-        r"(?:last|first|final) (?:four|4|three|3|five|5|six|6)(?: (?:digit|number)s?)?|(?:last|final) ?$|end(?:ing|s)?(?: in| with)?"
+        r"(?:last|first|final)(?: (?:four|4|three|3|five|5|six|6)(?: (?:digit|number)s?)?| ?$)"
+        r"|end(?:ing|s)?(?: in| with)?"
     ),
     "REACH": r"contact|call|reach|text|dial|ring",
     "ORDER": rf"(?:order|tracking|ticket|invoice|item|model|part|flight){_NUMBER}",

@@ -30,7 +30,7 @@ _COMPACT: Final = re.compile(
     r"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])(?:19|20)\d\d|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:19|20)\d\d"
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 )
-"""A date without its signs, 03052026: of 700 numbers of eight digits, one looks like this by chance."""
+"""A date without its signs, 03052026: of 500 numbers of eight digits, one looks like this by chance."""
 _LEAD: Final = linear(
     r"(?i)(?:[^\pL\p{Nd}]|\b(?:its?|it's|is|yes|yeah|yep|sure|ok|okay|um|uh|so|that's|thats|number)\b)*"
 )
@@ -93,21 +93,24 @@ def _is_measure(text: str, run: Run) -> bool:
 def _is_date(text: str, run: Run, named: Name | None) -> bool:
     """A year or a few of them, a day and year beside a month's name, or digits where a word tells of a date."""
     digits = run.digits
-    years = [digits[at : at + 4] for at in range(0, len(digits), 4)]
-    if len(years) <= 3 and all(map(_YEAR.fullmatch, years)):
-        return not (named and named.close) or tells_a_year(text, run.start)
-    if len(run.tokens) == 1 and _COMPACT.fullmatch(digits):
-        return not (named and named.close)
-    before = text[max(0, run.start - WINDOW) : run.start]
-    if (
-        len(digits) <= 6
-        and _YEAR.fullmatch(digits[-4:])
-        and (MONTH_BEFORE.search(before) or MONTH_AFTER.match(text[run.tokens[0].end : run.tokens[0].end + WINDOW]))
-    ):
+    years = len(digits) <= 12 and all(_YEAR.fullmatch(digits[at : at + 4]) for at in range(0, len(digits), 4))
+    if _is_beside_a_month(text, run):
         return True
-    return (
-        not (named and named.close) and _DATED.search(before) is not None and _DAY_MONTH.fullmatch(digits) is not None
-    )
+    if named and named.close:
+        return years and tells_a_year(text, run.start)
+    if years or (len(run.tokens) == 1 and _COMPACT.fullmatch(digits)):
+        return True
+    dated = _DATED.search(text[max(0, run.start - WINDOW) : run.start])
+    return dated is not None and _DAY_MONTH.fullmatch(digits) is not None
+
+
+def _is_beside_a_month(text: str, run: Run) -> bool:
+    """`august sixteen nineteen seventy six`, `seventeen of january nineteen eighty seven`."""
+    if len(run.digits) > 6 or not _YEAR.fullmatch(run.digits[-4:]):
+        return False
+    first = run.tokens[0].end
+    before = MONTH_BEFORE.search(text[max(0, run.start - WINDOW) : run.start])
+    return (before or MONTH_AFTER.match(text[first : first + WINDOW])) is not None
 
 
 def _stands_out(run: Run) -> bool:
@@ -145,8 +148,10 @@ def _by_shape(text: str, run: Run) -> Kind:
     count = len(run.digits)
     if count == 11 and run.digits[0] not in "01" and idnr.is_valid(run.digits):
         return Kind.NATIONAL_ID
-    phone = count >= 10 or run.groups[-2:] == [3, 4] or text[max(0, run.start - 1) : run.start] in {"+", "("}
-    return Kind.PHONE if phone else Kind.ACCOUNT
+    if run.groups[-2:] == [3, 4] or text[max(0, run.start - 1) : run.start] in {"+", "("}:
+        return Kind.PHONE
+    lettered = not run.is_spoken and any(map(str.isalpha, text[run.start : run.end]))
+    return Kind.PHONE if count >= 10 and not lettered else Kind.ACCOUNT
 
 
 def _widened(text: str, run: Run, kind: Kind) -> Span:

@@ -48,8 +48,5 @@ class Vault:
     def __contains__(self, placeholder: str) -> bool:
         return placeholder in self._values
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def __repr__(self) -> str:
-        return f"<Vault of {len(self)} values>"
+        return f"<Vault of {len(self._values)} values>"
