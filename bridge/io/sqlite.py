@@ -278,8 +278,9 @@ class SqliteEngine:
 
     async def leave(self) -> None:
         """Give free what this worker owns, and strike it off the list of those that live."""
-        with suppress(sqlite3.OperationalError):  # a full disk: the others see that our lock is gone
-            await self._write(steps.leave, str(self._lock.path))
+        # A full disk, or a writer that ended: the others see that our lock is gone.
+        with suppress(sqlite3.OperationalError, RuntimeError):
+            await self._writer.do(steps.leave, str(self._lock.path))
 
     async def _write(self, step: Step[A, R], asked: A) -> R:
         try:

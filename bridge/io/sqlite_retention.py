@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 import orjson
 from attrs import frozen
@@ -30,7 +32,7 @@ START = Place(0, 0)
 
 def retire(turn: Turn, asked: Sequence[tuple[Place, int]]) -> list[Place]:
     """One step of a round, for (place, how many ms things are kept): the next place; START when it is through."""
-    turn.after.append(_give_back)
+    turn.after.append(partial(_give_back, turn.db))
     return [
         Place(_retire_events(turn, place.event, keep_ms), _retire_ledgers(turn, place.ledger, keep_ms))
         for place, keep_ms in asked
@@ -67,4 +69,5 @@ def _give_back(db: sqlite3.Connection) -> None:
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     if free * 4 > pages:
         # Only a script runs this pragma to its end; `execute` would free a single page.
-        db.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+        with suppress(sqlite3.OperationalError):  # it is no loss: the next step tries again
+            db.executescript(f"PRAGMA incremental_vacuum({_PAGES})")

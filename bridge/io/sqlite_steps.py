@@ -124,7 +124,12 @@ def settle_deliveries(turn: Turn, asked: Sequence[Settlement]) -> list[bool]:
 def _settlement_row(turn: Turn, one: Settlement) -> tuple[Any, ...]:
     parked = one.state == "waiting"
     when = (None, None) if parked else (turn.now_ms, turn.next_settlement())
-    return (one.state, one.attempts, one.not_before_ms, one.error, *when)
+    return (one.state, one.attempts, one.not_before_ms, _legible(one.error), *when)
+
+
+def _legible(text: str) -> str:
+    """Errors can quote half a surrogate pair, which no UTF-8 can hold; that must not keep a delivery from dying."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _store_callbacks(turn: Turn, settled: Sequence[Settlement]) -> None:
@@ -166,7 +171,7 @@ def settle_callbacks(turn: Turn, asked: Sequence[Answered]) -> list[bool]:
         if not turn.fences(one.callback.partition, one.epoch):
             firsts.setdefault(digest(one.callback.key), one)
     rows = [
-        (key, one.state, one.attempts, one.not_before_ms, one.answer, None if one.state == "waiting" else turn.now_ms)
+        (key, one.state, one.attempts, one.not_before_ms, _legible(one.answer), _settled_ms(turn, one))
         for key, one in firsts.items()
     ]
     settled = {key for (key,) in returned(turn.db, "settle_callbacks", rows)}
@@ -176,6 +181,10 @@ def settle_callbacks(turn: Turn, asked: Sequence[Answered]) -> list[bool]:
             turn.tally[f"callbacks_{one.state}"] += 1
             turn.tally["callbacks_waiting"] -= 1
     return [id(one) in written for one in asked]
+
+
+def _settled_ms(turn: Turn, one: Answered) -> int | None:
+    return None if one.state == "waiting" else turn.now_ms
 
 
 # --- the operator -------------------------------------------------------------------------------------------------

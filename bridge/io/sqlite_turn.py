@@ -46,8 +46,8 @@ class Turn:
     requeued: bool = False
     moved: bool = False
     """Whether tails must look at their epochs."""
-    after: list[Callable[[sqlite3.Connection], None]] = Factory(list)
-    """What can only be done outside of a transaction."""
+    after: list[Callable[[], None]] = Factory(list)
+    """What can only be done outside of a transaction, once this one is committed."""
     _epochs: dict[int, int] | None = None
     _settled: int | None = None
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,6 +24,8 @@ _BATCH_OPERATIONS = 512
 _BATCH_BYTES = 512 * 1024
 _POLL = 0.015
 """Seconds between two looks at what other processes wrote, while this one has nothing to write."""
+
+CLOSED = "the engine is closed"
 
 # What one bad operation raises: a number beyond 64 bits, half a surrogate pair, a broken rule of a table.
 _OF_ONE_OPERATION = (sqlite3.Error, ValueError, TypeError, OverflowError)
@@ -53,13 +55,17 @@ class Writer:
         self._begin, self._clock, self._watch, self._tell = begin, clock, watch, tell
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
+        self._batch: list[_Operation] = []
         self._open = False
         self._ended = asyncio.Event()
 
     def start(self, fault: Callable[[BaseException], None]) -> None:
         """Start the thread. `fault` is called should it end by an error: nothing can be written any more."""
         self._open = True
-        threading.Thread(target=self._live, args=(fault,), name="sqlite-writer", daemon=True).start()
+        thread = ThreadPoolExecutor(1, "sqlite-writer")
+        life = self._loop.run_in_executor(thread, self._live)
+        thread.shutdown(wait=False)  # as soon as this life is over
+        life.add_done_callback(partial(self._end, fault))
 
     async def do(self, step: Step[A, R], asked: A, weight: int = 0) -> R:
         """Have `step` done with `asked` and get its answer, durable. Raises what the step raises for it.
@@ -67,7 +73,7 @@ class Writer:
         `weight` in bytes counts towards the size of a batch.
         """
         if not self._open:
-            raise RuntimeError("the engine is closed")
+            raise RuntimeError(CLOSED)
         answer: asyncio.Future[R] = self._loop.create_future()
         self._queue.put(_Operation(step, asked, weight, answer))
         return await answer
@@ -81,15 +87,16 @@ class Writer:
 
     # --- in the thread ------------------------------------------------------------------------------------------
 
-    def _live(self, fault: Callable[[BaseException], None]) -> None:
-        try:
-            while (batch := self._gather()) is not None:
-                done = self._write(batch) if batch else []
-                news = self._watch.news([one.turn for one in done if one.turn])
-                if done or news:
-                    self._loop.call_soon_threadsafe(self._settle, done, news)
-        finally:
-            self._loop.call_soon_threadsafe(self._end, sys.exc_info()[1], fault)
+    def _live(self) -> None:
+        while (batch := self._gather()) is not None:
+            self._batch = batch
+            done = self._write(batch) if batch else []
+            turns = [one.turn for one in done if one.turn]
+            for call in [call for turn in turns for call in turn.after]:
+                call()
+            news = self._watch.news(turns)
+            if done or news:
+                self._loop.call_soon_threadsafe(self._settle, done, news)
 
     def _gather(self) -> list[_Operation] | None:
         """All that waits, up to a batch. Empty: nothing came for a while. None: closed."""
@@ -104,7 +111,7 @@ class Writer:
                     return batch
                 operation = self._queue.get_nowait()
         except Empty:
-            return batch
+            return None if self._loop.is_closed() else batch
         if batch:
             self._queue.put(None)
         return batch or None
@@ -114,8 +121,8 @@ class Writer:
         try:
             return [self._commit(batch)]
         except _OF_ONE_OPERATION as error:
-            if len(batch) == 1:
-                return [_Done(answers=[(batch[0].answer, None)], failure=error)]
+            if len(batch) == 1 or _is_locked(error):
+                return [_Done(answers=[(operation.answer, None) for operation in batch], failure=error)]
         return [done for operation in batch for done in self._write([operation])]
 
     def _commit(self, batch: list[_Operation]) -> _Done:
@@ -129,8 +136,6 @@ class Writer:
                 answers = step(turn, [operation.asked for operation in operations])
                 done.answers += zip((operation.answer for operation in operations), answers, strict=True)
             turn.close()
-        for call in turn.after:
-            call(turn.db)
         return done
 
     # --- in the event loop --------------------------------------------------------------------------------------
@@ -147,12 +152,18 @@ class Writer:
                 else:
                     future.set_result(answer)
 
-    def _end(self, error: BaseException | None, fault: Callable[[BaseException], None]) -> None:
+    def _end(self, fault: Callable[[BaseException], None], life: asyncio.Future[None]) -> None:
         self._open = False
         self._ended.set()
         while not self._queue.empty():
-            left = self._queue.get_nowait()
-            if left is not None and not left.answer.done():
-                left.answer.set_exception(RuntimeError("the engine is closed"))
-        if error is not None:
+            self._batch += filter(None, [self._queue.get_nowait()])
+        for operation in self._batch:
+            if not operation.answer.done():
+                operation.answer.set_exception(RuntimeError(CLOSED))
+        if error := life.exception():
             fault(error)
+
+
+def _is_locked(error: Exception) -> bool:
+    """Another process holds the file, and has for ten seconds: to try each operation would take as long for each."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

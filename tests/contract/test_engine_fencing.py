@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from engines import BOTH, ONE, Store, arrival, callback, own, take
 
 from bridge.ports import Effect, Record
@@ -77,6 +79,27 @@ async def test_epochs_go_on_after_a_restart(open_engine: Store) -> None:
     async with open_engine() as engine:
         _, after = await own(engine)
     assert after > before
+
+
+async def test_of_two_that_settle_a_delivery_at_once_one_does(open_engine: Store) -> None:
+    async with open_engine() as engine:
+        await engine.append([arrival("a", wanted=ONE)])
+        partition, epoch = await own(engine)
+        (one,) = await take(engine.tail(partition, epoch), 1)
+        effects = [callback(one, n) for n in range(3)]
+        told = await asyncio.gather(*(engine.finish(one, epoch, [effect]) for effect in effects))
+        assert sorted(told) == [False, False, True]
+        assert [stored.key for stored in await engine.callbacks()] == [effects[told.index(True)].key]
+        assert (await engine.counts()).finished == 1
+
+
+async def test_any_text_of_an_error_is_kept(open_engine: Store) -> None:
+    async with open_engine() as engine:
+        await engine.append([arrival("a", wanted=ONE)])
+        partition, epoch = await own(engine)
+        (one,) = await take(engine.tail(partition, epoch), 1)
+        assert await engine.dead(one, epoch, "can't encode '\ud800' in \u00fc")
+        assert (await engine.deliveries())[0].error == "can't encode '\\ud800' in \u00fc"
 
 
 async def test_a_delivery_is_settled_once(open_engine: Store) -> None:

@@ -151,6 +151,16 @@ async def test_an_engine_that_cannot_settle_is_a_fault(path: Path) -> None:
     assert [str(fault) for fault in faults] == ["no such table: reservation"]
 
 
+async def test_a_writer_that_ends_leaves_nobody_waiting(path: Path) -> None:
+    faults: list[BaseException] = []
+    async with open_sqlite(path, clock=FakeClock(), on_fault=faults.append) as engine:
+        with pytest.raises(RuntimeError, match="closed"):
+            await engine.release([1])  # type: ignore[arg-type]  # stands for a mistake of ours
+        with pytest.raises(RuntimeError, match="closed"):
+            await engine.append(arrivals(2))
+    assert [type(fault) for fault in faults] == [AttributeError]
+
+
 @pytest.mark.slow  # writes a few megabytes, several times
 async def test_the_file_stops_growing_and_gives_the_disk_back(path: Path) -> None:
     clock = FakeClock()
