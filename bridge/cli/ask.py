@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
 import uuid
-from typing import TextIO
 
 import click
 import orjson
@@ -13,11 +13,11 @@ from attrs import asdict, define, evolve, field
 from bridge.cli.running import DONE, FAILED, run, settings_or_exit
 from bridge.core.masking import Kind, Reveal, Vault, hide
 from bridge.core.tokens import vocabulary_of
-from bridge.errors import BridgeError
+from bridge.errors import GatewayError
 from bridge.io.clock import MachineClock
 from bridge.io.gateway import open_gateway
-from bridge.ports import Answer, Inference, Message, Usage
-from bridge.settings import Model, Settings
+from bridge.ports import Answer, AnswerStream, Inference, Message, Usage
+from bridge.settings import GatewaySettings, Model, Settings
 
 
 @click.command()
@@ -31,22 +31,19 @@ def ask(model: str | None, max_tokens: int | None, system: str, *, as_json: bool
     Personal data leaves masked, and is put back into the answer. Exit code 0: the answer is whole, or was cut at
     --max-tokens; 1: it is neither.
     """
-    question = _question()
-    out = click.get_text_stream("stdout", encoding="utf-8", errors="replace")
-    settings = settings_or_exit()
-    asked = _Asked.of(settings, model, max_tokens, system, question)
-    answer = run(asked.stream(settings, out))
+    question, settings = _question(), settings_or_exit()
+    answer = run(_Asked.of(settings, model, max_tokens, system, question).stream(settings.gateway))
     if answer.error:
         click.echo(f"bridge: {answer.outcome}: {answer.error}", err=True)
     if as_json:
-        out.write(orjson.dumps(asdict(answer)).decode() + "\n")
+        _write(orjson.dumps(asdict(answer)).decode() + "\n")
     raise SystemExit(DONE if answer.outcome in {"complete", "cut"} else FAILED)
 
 
 def _question() -> str:
     """The prompt. Bytes that are no UTF-8, or nothing, are a mistake in the call."""
     try:
-        question = click.get_binary_stream("stdin").read().decode("utf-8").strip()
+        question = sys.stdin.buffer.read().decode("utf-8").strip()
     except UnicodeDecodeError as error:
         raise click.UsageError(f"stdin is not UTF-8 (byte {error.start})") from None
     if not question:
@@ -56,47 +53,55 @@ def _question() -> str:
 
 @define
 class _Asked:
-    """A question with what its answer is to be unmasked by."""
+    """A question, and what its answer is unmasked by: the one who typed it may see what they typed."""
 
     inference: Inference
-    vault: Vault = field(repr=False)
+    vault: Vault
     _written: list[str] = field(init=False, factory=list, repr=False)
 
     @classmethod
     def of(cls, settings: Settings, name: str | None, max_tokens: int | None, system: str, question: str) -> _Asked:
-        model = next((one for one in settings.models if one.name == name), Model(name=name or settings.gateway.model))
+        name = name or settings.gateway.model
+        model = next((one for one in settings.models if one.name == name), Model(name=name))
         vault = Vault()
-        given = (Message("system", hide(system, vault)),) if system else ()
-        messages = (*given, Message("user", hide(question, vault)))
+        told = (Message("system", hide(system, vault)),) if system else ()
+        messages = (*told, Message("user", hide(question, vault)))
         limit = min(max_tokens or model.output, model.output)
-        return cls(Inference(str(uuid.uuid4()), model.name, messages, limit, fallback=model.fallback), vault)
+        return cls(Inference(str(uuid.uuid4()), name, messages, limit, fallback=model.fallback), vault)
 
-    async def stream(self, settings: Settings, out: TextIO) -> Answer:
-        """The answer, written as it comes. The one who typed the question may see what they typed."""
-        reveal, clock = Reveal(self.vault, frozenset(Kind)), MachineClock()
+    async def stream(self, gateway_settings: GatewaySettings) -> Answer:
+        """Write the answer as it comes; how it ended."""
+        clock = MachineClock()
         began = clock.monotonic()
-        try:
-            async with (
-                open_gateway(settings.gateway, clock=clock, random=random.random) as gateway,
-                gateway.open_answer(self.inference) as stream,
-            ):
-                async for piece in stream:
-                    self._write(reveal.feed(piece).text, out)
-        except BridgeError as error:
-            return evolve(_failed(self.inference.model, str(error)), total_ms=(clock.monotonic() - began) * 1000)
-        finally:
-            self._write(reveal.close().text, out)
-            self._write("\n" if self._written else "", out)
-        assert stream.answer is not None, "the block was left"
-        return evolve(stream.answer, text="".join(self._written[:-1]))
+        async with open_gateway(gateway_settings, clock=clock, random=random.random) as gateway:
+            try:
+                async with gateway.open_answer(self.inference) as answering:
+                    await self._show(answering)
+            except GatewayError as error:
+                return _failed(self.inference.model, error, (clock.monotonic() - began) * 1000)
+        assert answering.answer is not None, "its block was left"
+        return evolve(answering.answer, text="".join(self._written))
 
-    def _write(self, text: str, out: TextIO) -> None:
+    async def _show(self, pieces: AnswerStream) -> None:
+        reveal = Reveal(self.vault, frozenset(Kind))
+        try:
+            async for piece in pieces:
+                self._keep(reveal.feed(piece).text)
+        finally:
+            self._keep(reveal.close().text)
+            _write("\n" if self._written else "")
+
+    def _keep(self, text: str) -> None:
         if text:
             self._written.append(text)
-            out.write(text)
-            out.flush()
+            _write(text)
 
 
-def _failed(model: str, error: str) -> Answer:
-    counted_by = vocabulary_of(model).counted_by
-    return Answer("", "failed", model, Usage(), counted_by, None, 0.0, error)
+def _failed(model: str, error: GatewayError, total_ms: float) -> Answer:
+    return Answer("", "failed", model, Usage(), vocabulary_of(model).counted_by, None, total_ms, str(error))
+
+
+def _write(text: str) -> None:
+    """To stdout, in UTF-8 wherever it goes, at once."""
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()

@@ -67,7 +67,7 @@ class GatewayAnswer:
         try:
             await self._watch.within(due, self.source.connect())
         except ClientError as error:
-            raise self._broken(f"cannot reach {self.source.url.origin()} ({_name(error)})") from error
+            raise self._broken(f"no answer from {self.source.url.origin()} ({_name(error)})") from None
         except TimeoutError:
             raise self._broken(f"no answer within {self.timeouts.first_token:g} s") from None
         if self.source.response.status // 100 != 2:
@@ -145,7 +145,7 @@ class GatewayAnswer:
         except (ClientError, FrameTooLarge, TimeoutError) as error:
             if self._reading.finished:
                 return None
-            raise self._broken(self._why(error)) from error
+            raise self._broken(self._why(error)) from None  # its cause may quote the answer
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, FrameTooLarge):

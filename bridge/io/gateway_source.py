@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from aiohttp import ClientError, ClientResponse, ClientSession, hdrs
-from aiohttp_sse_client.client import (  # type: ignore[import-untyped]  # the package carries no types
+from aiohttp_sse_client.client import (
     CONTENT_TYPE_EVENT_STREAM,
     READY_STATE_OPEN,
     EventSource,
@@ -26,7 +26,7 @@ from bridge.ports import Clock
 T = TypeVar("T")
 
 
-class OneShot(EventSource):  # type: ignore[misc]  # ditto
+class OneShot(EventSource):  # type: ignore[misc]  # the package carries no types
     """`limit`: bytes that one frame may have. Leaving the block closes the connection unless it was read to its end."""
 
     def __init__(

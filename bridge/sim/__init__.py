@@ -1,1 +1,1 @@
-"""The other ends, for the demo, for tests, and for users' own handler tests. Each is an aiohttp app; faults are fields."""
+"""The other ends, for demo, tests, and users' own handler tests. Each is an aiohttp app; faults are fields."""

@@ -31,9 +31,9 @@ class FakeClock:
         return self._elapsed
 
     @property
-    def sleepers(self) -> int:
-        """How many wait for this clock."""
-        return sum(not waking.done() for _, _, waking in self._sleepers)
+    def waits(self) -> list[float]:
+        """Seconds until each of those who wait for this clock would wake, the next one first."""
+        return [due - self._elapsed for due, _, waking in sorted(self._sleepers) if not waking.done()]
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock was advanced that far; nothing or less lets others run once."""

@@ -94,7 +94,7 @@ async def test_a_fake_clock_knows_who_waits() -> None:
     clock = FakeClock()
     asleep = asyncio.create_task(clock.sleep(1))
     await clock.settle()
-    assert clock.sleepers == 1
+    assert clock.waits == [1]
     asleep.cancel()
     await clock.settle()
-    assert clock.sleepers == 0
+    assert clock.waits == []
