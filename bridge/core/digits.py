@@ -38,7 +38,9 @@ SPOKEN: Final = {
 }
 """Word -> its digits and its class: Z zero, U unit, T teen, Y tens, H K M magnitudes, 2 3 4 repeat the next one."""
 
-_FILLERS: Final = frozenset(words("um umm uh uhm er erm ah hmm dash hyphen space comma then plus ext extension"))
+_FILLERS: Final = frozenset(
+    words("um umm uh uhm er erm ah hmm dash hyphen space comma then plus okay ok yeah ext extension")
+)
 _WIDEST_GAP: Final = 24
 _GAP: Final = (
     " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""

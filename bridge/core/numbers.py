@@ -67,7 +67,7 @@ def _kind(text: str, run: Run, floor: int, *, open_end: bool) -> Kind | None:
     named = name if isinstance(name, Name) else None
     if count >= 13:
         return _long(run, named)
-    if (isinstance(name, int) and count <= name) or _is_measure(text, run) or _is_date(text, run, named):
+    if (isinstance(name, int) and count <= name) or _is_amount(text, run, named) or _is_date(text, run, named):
         return None
     if named and named.close and count >= _FEWEST.get(named.kind, 4):
         return named.kind
@@ -82,12 +82,14 @@ def _is_cardinal(run: Run) -> bool:
     return len(signs) <= 16 and any(sign in "HKM" for sign in signs) and _CARDINAL.fullmatch(signs) is not None
 
 
-def _is_measure(text: str, run: Run) -> bool:
-    """`12000 miles`, `one two five zero dollars`, `a balance of 120000`."""
+def _is_amount(text: str, run: Run, named: Name | None) -> bool:
+    """`12000 miles`, `one two five zero dollars`, `a balance of 120450`; and `250000`, so round that it is no name."""
     if len(run.digits) > 7:
         return False
-    counted = UNIT_AFTER.match(text[run.end : run.end + WINDOW]) is not None
-    return counted or (len(run.tokens) == 1 and tells_an_amount(text, run.start))
+    if UNIT_AFTER.match(text[run.end : run.end + WINDOW]):
+        return True
+    round_one = run.digits.endswith("000") and not (named and named.close)
+    return len(run.tokens) == 1 and (round_one or tells_an_amount(text, run.start))
 
 
 def _is_date(text: str, run: Run, named: Name | None) -> bool:

@@ -96,7 +96,7 @@ FORMS: Final = (
     Form(Kind.EMAIL, linear(rf"({_SIGN}+@{_SIGN}*[\pL\pN]{_SIGN}*)"), _email),
     Form(Kind.EMAIL, linear(r"([\pL\pN._%+-]+\s?@\s?[\pL\pN-]+(?:\s?\.\s?\pL{2,10})+)")),
     Form(Kind.IBAN, linear(r"(?i)\b([a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,30})\b"), _iban),
-    Form(Kind.IP, linear(r"(?:^|[^0-9.])([0-9]{1,3}(?:\.[0-9]{1,3}){3})"), _whole(_is_address)),
+    Form(Kind.IP, linear(r"(?:^|[^0-9.])([0-9]+(?:\.[0-9]+){3,})"), _whole(_is_address)),
     Form(Kind.IP, linear(r"(?i)((?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4})"), _whole(_is_address)),
     Form(Kind.SSN, linear(r"\b([0-9]{3}[- ][0-9]{2}[- ][0-9]{4})\b")),
     Form(
@@ -136,8 +136,8 @@ READABLE: Final = linear(
     "(?i)"
     # 2026-11-20, 2026/11/20T10:00
     rf"(?:\b{_YEAR}[-/.]{_MONTH_NO}[-/.]{_DAY}(?:t[0-9:.]{{0,15}}z?)?\b"
-    # 03/05/1987, 3.5.87, 20-11-2026, and 06/2026 as on a card
-    rf"|\b{_DAY}[-/.]{_DAY}[-/.]{_YEAR}\b|\b{_DAY}/{_DAY}/[0-9]{{2}}\b|\b{_MONTH_NO}\s?/\s?{_YEAR}\b"
+    # 03/05/1987, 3.5.87, 20-11-2026, 06/2026 as on a card, and 5/13
+    rf"|\b{_DAY}[-/.]{_DAY}[-/.]{_YEAR}\b|\b{_DAY}/{_DAY}/[0-9]{{2}}\b|\b{_MONTH_NO}\s?/\s?{_YEAR}\b|\b{_DAY}/{_DAY}\b"
     # March 3rd, 2026; 3rd of March 2026; may 25 at 10
     rf"|\b{_MONTH}\s+(?:the\s+)?{_DAY}(?:st|nd|rd|th)?\b(?:[\s,.]+{_YEAR}\b)?"
     rf"|\b{_DAY}\s?(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:[\s,.]+{_YEAR}\b)?"
