@@ -179,10 +179,6 @@ class GenesysClient:
 
     # --- token ---
 
-    async def forget_token(self) -> None:
-        """The token was revoked: log in again at the next call."""
-        self._token = None
-
     async def _fresh_token(self, *, younger_than: float = float("inf")) -> Token:
         now, held = self._clock.monotonic(), self._token
         if held is not None and held.expires - now > EARLY and now - held.made < younger_than:

@@ -69,12 +69,6 @@ async def passing(world: World, call: Awaitable[T]) -> T:
     return await waiting
 
 
-async def asleep(world: World) -> None:
-    """Until someone waits for the clock."""
-    while not world.clock.sleepers:
-        await world.clock.settle()
-
-
 async def test_a_conversation_comes_as_genesys_has_it(world: World) -> None:
     found = await world.client.conversation(CALL)
     assert (found["id"], found["participants"][1]["id"]) == (CALL, "p-1")
@@ -131,17 +125,22 @@ async def test_a_missing_permission_is_named() -> None:
     assert (caught.value.status, caught.value.retryable) == (403, False)
 
 
-async def test_the_limit_of_calls_is_waited_for_as_long_as_it_says(world: World) -> None:
-    await world.client.conversation(CALL)
-    world.org.answers.append(429)
-    world.org.retry_after = "42"
-    waiting = asyncio.ensure_future(world.client.conversation(CALL))
-    await world.org.until(lambda: world.calls(CONVERSATION) == 2)
-    await asleep(world)
-    await world.clock.advance(41.5)
-    assert world.calls(CONVERSATION) == 2
-    await world.clock.advance(1)
-    assert (await waiting)["id"] == CALL
+async def test_the_limit_of_calls_is_waited_for_as_long_as_it_says() -> None:
+    waits = asyncio.Event()
+
+    def random() -> float:
+        waits.set()  # chance is asked for the moment before the wait begins
+        return 0.5
+
+    async with open_world(random) as world:
+        world.org.answers.extend([200, 429])
+        world.org.retry_after = "42"
+        waiting = asyncio.ensure_future(world.client.conversation(CALL))
+        await waits.wait()
+        await world.clock.advance(41.9)
+        assert world.calls(CONVERSATION) == 1
+        await world.clock.advance(0.2)
+        assert (await waiting)["id"] == CALL
 
 
 async def test_a_date_to_come_back_at_is_waited_for(world: World) -> None:
@@ -179,7 +178,7 @@ async def test_tries_have_an_end_and_full_jitter(world: World) -> None:
 async def test_a_post_that_is_not_marked_is_never_sent_twice(world: World, fault: int) -> None:
     world.org.answers.extend([200, fault])
     with pytest.raises(GenesysError):
-        await world.client._call("POST", "/api/v2/notifications/channels")
+        await passing(world, world.client._call("POST", "/api/v2/notifications/channels"))
     assert world.calls("/api/v2/notifications/channels") == 1
 
 
@@ -324,6 +323,12 @@ async def test_no_secret_is_in_a_record_an_error_or_a_repr(world: World, caplog:
     secrets = [*world.org.tokens, "sim-secret", grant.id.show(), grant.uri.show()]
     assert any("correlation" in record for record in written)
     assert not [(secret, text) for secret in secrets for text in written if secret in text]
+
+
+@pytest.mark.parametrize("state", ["Rejected", "Pending", None, 1])
+def test_a_topic_that_is_not_plainly_permitted_is_not(state: Any) -> None:
+    assert not topic_state({"id": "t", "state": state}).permitted
+    assert topic_state({"id": "t", "state": "Permitted"}).permitted
 
 
 anything = st.recursive(

@@ -20,10 +20,12 @@ from bridge.core.genesys import parse
 from bridge.errors import ConfigError, GenesysError, RejectedError
 from bridge.io.genesys import open_genesys
 from bridge.io.notifications import listen
+from bridge.io.notifications.wire import MAX_FRAME, dial
 from bridge.ports import Accepted
 from bridge.settings import GenesysSettings, Secret
 from bridge.sim.clock import FakeClock
 from bridge.sim.genesys import ORG, Org, SimGenesys, Wrap, make_genesys, play, post_webhooks
+from bridge.sim.genesys_calls import Call
 from bridge.sim.serving import open_app
 
 QUEUE = "c31d0000-0000-4000-8000-000000000001"
@@ -80,14 +82,24 @@ def recording(call: str, *seconds: int) -> list[dict[str, Any]]:
     return [*beginning(call), *(words(call, second) for second in seconds or range(2, 12)), *end(call)]
 
 
+def joined(org: Org) -> Call:
+    """A conversation whose customer is there."""
+    call = org.call(call_id())
+    call.take(beginning(call.id)[0])
+    return call
+
+
 @define(eq=False)
 class Ear:
     """An accept that remembers, and refuses when it is told to."""
 
     heard: list[Mapping[str, Any]] = field(factory=list)
     refusals: list[RejectedError] = field(factory=list)
+    closed: bool = False
 
     async def __call__(self, envelope: Mapping[str, Any]) -> Accepted:
+        if self.closed:
+            raise RejectedError(503, "full", "the disk is full")
         if self.refusals:
             raise self.refusals.pop(0)
         events = parse(envelope)
@@ -142,7 +154,9 @@ def silent(action: str, **fields: Any) -> None:
 
 
 @asynccontextmanager
-async def open_world(*follow: str, prepare: Callable[[Org], None] = lambda _: None, **sim: Any) -> AsyncIterator[World]:
+async def open_world(
+    *follow: str, prepare: Callable[[Org], None] = lambda _: None, at_once: bool = True, **sim: Any
+) -> AsyncIterator[World]:
     """A listener on a simulated org, up to its first subscription."""
     clock, ear = FakeClock(), Ear()
     notes: list[tuple[str, dict[str, Any]]] = []
@@ -165,7 +179,7 @@ async def open_world(*follow: str, prepare: Callable[[Org], None] = lambda _: No
                 )
             )
             try:
-                await world.soon(lambda: bool(world.noted("channel_opened")))
+                await (world.soon if at_once else world.later)(lambda: bool(world.noted("channel_opened")))
                 yield world
             finally:
                 world.listening.cancel()
@@ -312,6 +326,38 @@ async def test_a_channel_that_has_gone_is_replaced_with_all_its_topics(world: Wo
     assert len(world.org.channels) == 2
 
 
+async def test_a_channel_that_refuses_its_topics_is_left_for_another() -> None:
+    async with open_world(prepare=lambda org: org.answers.extend([200, 200, 404]), at_once=False) as world:
+        assert "404" in world.noted("channel_failed")[0]["why"]
+        assert (len(world.org.channels), len(world.connected())) == (2, 1)
+
+
+async def test_a_channel_that_has_gone_when_topics_are_added_is_replaced(world: World) -> None:
+    world.org.answers.append(404)
+    await world.org.publish_snapshot(joined(world.org))
+    await world.later(lambda: len(world.noted("channel_opened")) == 2)
+    assert world.noted("channel_left")[0]["kind"] == "gone"
+    assert len(world.connected()[0].topics) == 7
+
+
+async def test_a_channel_that_is_fuller_than_we_know_gets_the_whole_list_anew(world: World) -> None:
+    channel = world.connected()[0]
+    channel.topics |= {f"v2.users.{number:08}-0000-4000-8000-000000000000.presence": None for number in range(999)}
+    await world.org.publish_snapshot(joined(world.org))
+    await world.soon(lambda: len(channel.topics) == 7)
+    assert channel.hears(ON_QUEUE)
+
+
+async def test_a_conversation_that_no_longer_exists_is_let_go(world: World) -> None:
+    await play(world.org, beginning(call_id()))
+    await world.soon(lambda: len(world.org.live_channels()[0].topics) == 7)
+    world.org.calls.clear()
+    world.org.drop()
+    await world.later(lambda: bool(world.noted("gap_unrecovered")))
+    assert world.noted("gap_unrecovered")[0]["conversation"] == call_id()
+    await world.later(lambda: list(world.org.live_channels()[0].topics) == [ON_QUEUE])
+
+
 async def test_before_maintenance_the_new_socket_is_there_first(world: World) -> None:
     call = call_id()
     await play(world.org, beginning(call))
@@ -340,6 +386,38 @@ async def test_a_channel_is_renewed_in_time_and_nothing_is_lost() -> None:
         assert world.connected()[0].topics.keys() == {ON_QUEUE} | {
             topic for topic in world.connected()[0].topics if call in topic
         }
+
+
+async def test_while_the_engine_takes_none_a_renewal_keeps_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.io.notifications.line.WAITING", 2)
+    async with open_world(token_life=600) as world:
+        call = call_id()
+        await play(world.org, [*beginning(call), words(call, 2)])
+        await world.soon(lambda: len(world.ear.said()) == 1)
+        world.ear.closed = True
+        for second in range(3, 9):
+            await play(world.org, [words(call, second)], ring=0)
+        await world.later(lambda: len(world.noted("channel_opened")) == 2, step=10)
+        for second in range(9, 13):
+            await play(world.org, [words(call, second)], ring=0)
+        world.ear.closed = False
+        await world.later(lambda: len(world.ear.said()) == 11)
+        assert world.ear.said() == [f"u-{second}" for second in range(2, 13)]
+        assert [note["kind"] for note in world.noted("channel_left")] == ["renew"]
+
+
+async def test_lines_are_renewed_one_after_another_for_there_is_room_for_one_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.core.channels.Roster.__init__.__defaults__", (7, 3))
+    async with open_world(token_life=600, channels=4) as world:
+        for number in range(1, 4):
+            await play(world.org, beginning(call_id(number)), ring=0)
+        await world.soon(lambda: len(world.noted("channel_opened")) == 3)
+        await world.later(lambda: len(world.noted("channel_opened")) == 6, step=10)
+        await world.clock.settle()
+        assert [note["kind"] for note in world.noted("channel_left")] == ["renew"] * 3
+        assert (world.noted("gap"), len(world.connected())) == ([], 3)
 
 
 # A day of heartbeats, each some turns of the loop.
@@ -412,6 +490,33 @@ async def test_when_one_channel_is_full_the_next_is_opened_and_at_the_cap_it_is_
         await world.soon(lambda: len(world.noted("channel_opened")) == 2 and len(world.noted("topics_full")) == 1)
         await world.soon(lambda: sorted(len(channel.topics) for channel in world.connected()) == [12, 13])
         assert world.noted("topics_full")[0] == {"level": "error", "conversation": call_id(5)}
+
+
+async def test_a_frame_beyond_the_limit_ends_the_socket_and_no_more(world: World) -> None:
+    await world.org.say("x" * (MAX_FRAME + 1))
+    await world.later(lambda: len(world.noted("channel_opened")) == 2)
+    assert world.noted("channel_left")[0]["kind"] == "dropped"
+
+
+async def test_a_redirect_does_not_get_the_secret_elsewhere() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPFound("/channels/other")
+
+    asked: list[str] = []
+    app = web.Application()
+    app.router.add_get("/{any:.*}", answer)
+    async with open_app(app) as url:
+        with pytest.raises(GenesysError, match="refused: 302"):
+            await dial(Secret(url.replace("http", "ws") + "/channels/mine"))
+    assert asked == ["/channels/mine"]
+
+
+@pytest.mark.parametrize("uri", ["ws://127.0.0.1:1/channels/s3cret", "ws://[/s3cret", "no://s3cret"])
+async def test_a_socket_that_does_not_open_is_told_without_its_address(uri: str) -> None:
+    with pytest.raises(GenesysError, match="did not open") as caught:
+        await dial(Secret(uri))
+    assert "s3cret" not in str(caught.value)
 
 
 async def test_what_it_may_not_do_from_the_start_ends_it_with_the_reason() -> None:

@@ -56,10 +56,6 @@ class Notifier(Protocol):
         """Conversations of these queues and users that go on."""
         ...
 
-    async def forget_token(self) -> None:
-        """Log in again at the next call."""
-        ...
-
 
 async def listen(  # noqa: PLR0913 - the parts of a door, three of them by name
     genesys: Notifier,
@@ -87,7 +83,7 @@ class Listener:
     roster: Roster = field(init=False, factory=Roster)
     followed: list[str] = field(init=False, factory=list)
     renewing: asyncio.Lock = field(init=False, factory=asyncio.Lock)
-    """One line at a time has two channels, for there is room for one more only."""
+    """One line at a time is on two channels: there is room for one more, and a left one is the first to go."""
     _lines: list[Line] = field(init=False, factory=list)
     _group: asyncio.TaskGroup = field(init=False, factory=asyncio.TaskGroup)
 

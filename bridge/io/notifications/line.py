@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Never
 
 from attrs import define, field
@@ -25,6 +26,8 @@ STEADY = 60.0
 
 _IN_TIME: frozenset[Turn] = frozenset({"closing", "renew"})
 """Reasons for a new socket that leave the old one open until the new one is there."""
+_FOR_GOOD = frozenset({400, 401, 403})
+"""Answers that mean wrong settings, when they come to the very first channel."""
 _SAME_CHANNEL: frozenset[Turn] = frozenset({"closing", "dropped", "silent"})
 
 
@@ -53,12 +56,13 @@ class Line:
                 tending = group.create_task(self._tend(socket))
                 turn = await self._attend(socket)
                 self.door.note("channel_left", kind=turn, line=self.number)
-                following = await self._next(socket, turn)
-                tending.cancel()
-                if turn not in _IN_TIME or reading.done():
-                    self._tell_gap(self._now() - socket.heard)
-                reading = group.create_task(self._read(following, reading))
-                await socket.wire.close()
+                async with self.door.renewing if turn == "renew" else nullcontext():
+                    following = await self._next(socket, turn)
+                    tending.cancel()
+                    if turn not in _IN_TIME or reading.done():
+                        self._tell_gap(self._now() - socket.heard)
+                    reading = group.create_task(self._read(following, reading))
+                    await socket.wire.close()
                 socket = following
 
     def _now(self) -> float:
@@ -71,33 +75,25 @@ class Line:
         channel = old.channel if old is not None and turn in _SAME_CHANNEL else None
         if old is not None and self._now() - old.opened >= STEADY:
             self._failures = 0
-        if turn == "revoked":
-            await self.door.genesys.forget_token()
         for attempt in itertools.count():
             try:
                 if attempt or (old is not None and turn not in _IN_TIME):
                     await self.door.clock.sleep(reconnect_delay(self._failures, self.door.random()))
                     self._failures += 1
-                return await self._open(channel if attempt < 3 else None, turn)
+                return await self._open(channel if attempt < 3 else None)
             except GenesysError as error:
                 self.door.note("channel_failed", level="warning", line=self.number, why=error.detail)
-                if old is None and not error.retryable and self.number == 0:
+                if old is None and self.number == 0 and error.status in _FOR_GOOD:
                     raise
         raise AssertionError  # count() has no end
 
-    async def _open(self, channel: Channel | None, turn: Turn) -> Socket:
-        if channel is not None and await self._usable(channel):
-            return await self._dial(channel)
-        if turn != "renew":
-            return await self._dial(await self._make_channel())
-        async with self.door.renewing:
-            return await self._dial(await self._make_channel())
+    async def _open(self, channel: Channel | None) -> Socket:
+        if channel is None or not await self._usable(channel):
+            channel = Channel(await self.door.genesys.create_channel(), self._now())
+        return await self._dial(channel)
 
     async def _usable(self, channel: Channel) -> bool:
         return channel.sockets < REUSES and await self.door.genesys.channel_exists(channel.grant.id)
-
-    async def _make_channel(self) -> Channel:
-        return Channel(await self.door.genesys.create_channel(), self._now())
 
     async def _dial(self, channel: Channel) -> Socket:
         """Connect, and only then subscribe, so that nothing falls between."""

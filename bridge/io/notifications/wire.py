@@ -82,5 +82,5 @@ async def dial(uri: Secret) -> ClientConnection:
     except InvalidStatus as error:
         status = error.response.status_code
         raise GenesysError(f"the notification socket was refused: {status}", status=status) from None
-    except (OSError, TimeoutError, WebSocketException) as error:
+    except (OSError, TimeoutError, ValueError, WebSocketException) as error:
         raise GenesysError(f"the notification socket did not open: {type(error).__name__}") from None
