@@ -72,7 +72,8 @@ _AFTER: Final = re.compile(
     + r")\b"
 )
 _YEAR_BEFORE: Final = re.compile(
-    r"(?i)\b(?:(?<!end )(?<!ends )(?<!ending )in|since|year|until|till|by|before|after|from|of|late|early|mid|around)\s*$"
+    r"(?i)\b(?:(?<!end )(?<!ends )(?<!ending )in|since|year|until|till|by|before|after|from|of|late|early|mid"
+    r"|around)\s*$"
 )
 _AMOUNT_BEFORE: Final = re.compile(
     r"(?i)\b(?:amounts?|balance|total|price|limit|worth|income|salary|paid|pay|owed?|owes|transfer(?:red)?|costs?|charged"
