@@ -187,9 +187,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(query: str = "", refuse: int = 0) -> AsyncIterator[tuple[Scene, Page]]:
+async def open_scene(query: str = "") -> AsyncIterator[tuple[Scene, Page]]:
     """A scene, and a browser that looks at it and is live."""
-    scene = Scene(refuse=refuse)
+    scene = Scene()
     panel = make_panel(scene.read, scene.bus, frame_ancestors=(), admit=scene.admit, clock=MachineClock())
     app = web.Application()
     app.add_routes(panel)
@@ -272,10 +272,10 @@ async def test_the_page_says_that_the_model_is_not_reachable_until_it_is() -> No
         scene.gateway("down")
         await page.until("document.body.dataset.state === 'unreachable'")
         assert await page.text("#state") == "Model unreachable"
-        assert "cannot be reached" in await page.text("#notice")
+        await page.until("document.querySelector('#notice').textContent.includes('cannot be reached')")
         scene.gateway("up")
         await page.until(LIVE)
-        assert await page.text("#notice") == ""
+        await page.until("document.querySelector('#notice').textContent === ''")
 
 
 async def test_after_a_break_the_page_comes_back_to_where_it_was() -> None:
@@ -294,11 +294,16 @@ async def test_after_a_break_the_page_comes_back_to_where_it_was() -> None:
     assert first.query["session"] == again.query["session"] == "a b"
 
 
-async def test_after_a_refusal_the_page_tries_again_by_itself() -> None:
-    async with open_scene(refuse=1) as (scene, page):
+async def test_after_a_refusal_the_page_says_so_and_tries_again_by_itself() -> None:
+    async with open_scene() as (scene, page):
+        scene.refuse = 1
+        scene.drop()
+        await page.until("document.body.dataset.state === 'refused'")
+        await page.until(LIVE)
         scene.suggest("It left")
         await page.until(reply_is("It left"))
-    assert [request.path for request in scene.requests] == ["/panel/call", "/panel/call/stream", "/panel/call/stream"]
+    streams = [request for request in scene.requests if request.path.endswith("/stream")]
+    assert ["Last-Event-ID" in request.headers for request in streams] == [False, True, False]
 
 
 async def test_the_reader_stays_at_the_end_unless_they_scrolled_away() -> None:
@@ -347,7 +352,7 @@ async def test_every_text_has_the_contrast_of_wcag_aa_and_fits_320_pixels(*, dar
         scene.say("agent", 3, "One moment.")
         scene.suggest("It left " + "y" * 200, based_on=[asked])
         scene.gateway("down")
-        await page.until(f"document.body.dataset.state === 'unreachable' && {lines_are(2)}")
+        await page.until(f"document.querySelector('#notice').textContent && {lines_are(2)}")
         found = await page.value(FAINTEST)
         assert found["count"] >= 12
         assert found["ratio"] >= 4.5

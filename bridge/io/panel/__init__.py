@@ -8,7 +8,7 @@ from importlib import resources
 
 from aiohttp import web
 
-from bridge.errors import RejectedError
+from bridge.errors import ConfigError, RejectedError
 from bridge.io.panel.feeds import Feeds, Read
 from bridge.io.panel.live import PanelLine
 from bridge.ports import Bus, Clock
@@ -20,6 +20,9 @@ Admit = Callable[[web.Request, str], None]
 
 CONVERSATION = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """A UUID, or an id of a recording. A `{{placeholder}}` that the agent desktop left in the address is none."""
+
+ORIGIN = re.compile(r"'self'|'none'|https?://[A-Za-z0-9*][A-Za-z0-9.-]*(:\d+|:\*)?", re.ASCII)
+"""What may stand in `frame_ancestors`: a source of the policy, and nothing that would end its list."""
 
 STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -48,7 +51,8 @@ def make_panel(
 ) -> Panel:
     """GET /panel/{conversation}, its /stream, and /panel/static: see `Panel`.
 
-    `frame_ancestors`: origins that may embed the page, our own when there are none.
+    `frame_ancestors`: origins that may embed the page, our own when there are none. Raises ConfigError for what is
+    no origin.
     """
     feeds = Feeds(read, bus, clock)
     guards = {**GUARDS, "Content-Security-Policy": _policy(frame_ancestors)}
@@ -65,7 +69,6 @@ def make_panel(
             await response.prepare(request)
             async for block in view:
                 await response.write(block)
-            await response.write_eof()
         return response
 
     static = [_static(name, kind) for name, kind in (("panel.js", "text/javascript"), ("panel.css", "text/css"))]
@@ -76,10 +79,14 @@ def make_panel(
 
 def _policy(frame_ancestors: Sequence[str]) -> str:
     """The page's Content-Security-Policy: its own two files and its own stream, nothing else."""
-    sources = ("script-src", "style-src", "connect-src")
-    rules = ["default-src 'none'", *(f"{source} 'self'" for source in sources), "base-uri 'none'", "form-action 'none'"]
+    wrong = [embedder for embedder in frame_ancestors if not ORIGIN.fullmatch(embedder)]
+    if wrong:
+        raise ConfigError(
+            [f"panel.frame_ancestors: {one!r} is no origin like https://apps.example.com" for one in wrong]
+        )
     embedders = " ".join(frame_ancestors) or "'self'"
-    return "; ".join([*rules, f"frame-ancestors {embedders}"])
+    own = "script-src 'self'; style-src 'self'; connect-src 'self'"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'; frame-ancestors {embedders}"
 
 
 def _admitted(request: web.Request, admit: Admit) -> str:

@@ -13,6 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from attrs import define, field
 
@@ -60,6 +61,7 @@ class Feeds:
         finally:
             feed.views.remove(view)
             feed.used = self.clock.monotonic()
+            self._refresh(feed)
 
     async def close(self) -> None:
         """End all feeds; their viewers' streams end well-formed."""
@@ -70,16 +72,22 @@ class Feeds:
             await asyncio.wait(tasks)
 
     def _feed(self, conversation: str) -> Feed:
-        if conversation not in self._kept:
-            if len(self._kept) >= self.limit:
-                self._make_room()
+        feed = self._kept.get(conversation)
+        if feed is None:
+            self._make_room()
             feed = Feed(conversation, self.read, self.bus, self.clock, Live(self.frames))
-            feed.task.add_done_callback(lambda task: self._ended(feed, task))
+            feed.task.add_done_callback(partial(self._ended, feed))
             self._kept[conversation] = feed
-        self._kept.move_to_end(conversation)
-        return self._kept[conversation]
+        self._refresh(feed)
+        return feed
+
+    def _refresh(self, feed: Feed) -> None:
+        if self._kept.get(feed.conversation) is feed:
+            self._kept.move_to_end(feed.conversation)
 
     def _make_room(self) -> None:
+        if len(self._kept) < self.limit:
+            return
         unwatched = next((feed for feed in self._kept.values() if not feed.views), None)
         if unwatched is None:
             raise RejectedError(503, "too_many_panels", f"{self.limit} conversations are watched", retry_after=5)

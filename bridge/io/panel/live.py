@@ -32,17 +32,11 @@ class PanelLine:
     event: str
     speaker: Speaker
     start_ms: int
-    text: Shown
+    text: Shown = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """The line as the page reads it."""
-        return {
-            "seq": self.seq,
-            "event": self.event,
-            "speaker": self.speaker,
-            "start_ms": self.start_ms,
-            "text": self.text.text,
-        }
+        return asdict(self, recurse=False) | {"text": self.text.text}
 
 
 @frozen
@@ -51,7 +45,7 @@ class Card:
 
     card: str
     state: str
-    text: str
+    text: str = field(repr=False)
     based_on: tuple[str, ...]
 
     def continues(self, before: Card | None) -> bool:
@@ -72,8 +66,10 @@ class Live:
     limit: int = 500
     _name: str = field(factory=lambda: secrets.token_hex(6))
     last: int = field(init=False, default=0)
-    _frames: deque[bytes] = field(init=False)
-    _lines: dict[int, PanelLine] | None = field(init=False, default=None)
+    ready: bool = field(init=False, default=False)
+    """Whether the lines have been read once, so that a `reset` can be made."""
+    _frames: deque[bytes] = field(init=False, repr=False)
+    _lines: dict[int, PanelLine] = field(init=False, factory=dict)
     _card: Card | None = field(init=False, default=None)
     _reachable: bool = field(init=False, default=True)
 
@@ -99,11 +95,11 @@ class Live:
 
     def show(self, lines: Iterable[PanelLine]) -> None:
         """Take in the conversation's lines; those that are new make one frame."""
-        first, known = self._lines is None, self._lines or {}
-        fresh = [line for line in lines if line.seq not in known]
-        self._lines = known | {line.seq: line for line in fresh}
-        if fresh and not first:
-            self._add("lines", [line.as_json() for line in fresh])
+        fresh = {line.seq: line for line in lines if line.seq not in self._lines}
+        self._lines.update(fresh)
+        if fresh and self.ready:
+            self._add("lines", [line.as_json() for line in fresh.values()])
+        self.ready = True
 
     def forget(self) -> None:
         """Messages were lost: withdraw what may no longer hold. A card that still stands is told again as it grows."""
@@ -135,11 +131,6 @@ class Live:
 
     # --- what goes out
 
-    @property
-    def ready(self) -> bool:
-        """Whether the lines have been read, so that a `reset` can be made."""
-        return self._lines is not None
-
     def position(self, last_event_id: str) -> int | None:
         """The frame that a browser saw last, or None when what followed it is not kept, or it is not ours."""
         name, _, number = last_event_id.rpartition("-")
@@ -158,15 +149,9 @@ class Live:
 
     def reset(self) -> bytes:
         """The frame that tells everything; what follows it is `after(last)`."""
-        lines = (self._lines or {}).values()
-        return self._frame(
-            "reset",
-            {
-                "lines": [line.as_json() for line in lines],
-                "card": self._card and asdict(self._card),
-                "reachable": self._reachable,
-            },
-        )
+        lines = [line.as_json() for line in self._lines.values()]
+        card = asdict(self._card) if self._card else None
+        return self._frame("reset", {"lines": lines, "card": card, "reachable": self._reachable})
 
     def _frame(self, event: str, content: Any) -> bytes:
         return dump(ServerEvent(event, orjson.dumps(content).decode(), f"{self._name}-{self.last}"))

@@ -5,15 +5,18 @@ const STATES = {
   connecting: "Connecting",
   live: "Live",
   reconnecting: "Reconnecting",
+  refused: "Not connected",
   unreachable: "Model unreachable",
 };
 const NOTICES = {
   unreachable: "The model cannot be reached. The suggestion waits and follows by itself.",
   reconnecting: "The connection is interrupted. What you see may be a moment old.",
+  refused: "The server does not answer this page. Reload it if this stays.",
 };
 const SPEAKERS = { customer: "Customer", agent: "Agent", unknown: "Someone" };
 const RETRY = { first: 1_000, last: 15_000 };
 const FADE = 500;
+const BRIEF = 3_000; // an interruption this short is not worth a line that moves everything
 
 const at = (id) => document.getElementById(id);
 const lines = []; // by time of speech: {seq, event, start_ms, text, item, time}
@@ -21,7 +24,9 @@ let card = null; // {card, state, text, based_on}
 let connection = "connecting";
 let reachable = true;
 let fading = 0;
+let telling = 0;
 let following = true; // the reader is at the end, so the end stays in sight
+let lastTop = 0;
 
 // --- the conversation
 
@@ -69,12 +74,16 @@ function addLines(added) {
 function follow() {
   const scroll = at("scroll");
   if (following) scroll.scrollTop = scroll.scrollHeight;
+  lastTop = scroll.scrollTop;
   at("newest").hidden = following;
 }
 
+// Only a move upwards leaves the end: a card that grows takes the end out of sight as well, and nobody scrolled.
 function noticeReader() {
   const scroll = at("scroll");
-  following = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 48;
+  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 48;
+  following = atEnd || (following && scroll.scrollTop >= lastTop);
+  lastTop = scroll.scrollTop;
   at("newest").hidden = following;
 }
 
@@ -120,7 +129,12 @@ function showState() {
   const state = connection === "live" && !reachable ? "unreachable" : connection;
   document.body.dataset.state = state;
   at("state").textContent = STATES[state];
-  at("notice").textContent = NOTICES[state] ?? "";
+  clearTimeout(telling);
+  telling = setTimeout(showNotice, state === "reconnecting" ? BRIEF : 0, NOTICES[state] ?? "");
+}
+
+function showNotice(text) {
+  at("notice").textContent = text;
 }
 
 const TAKE = {
@@ -135,7 +149,8 @@ const TAKE = {
   lines: addLines,
   card: showCard,
   more(piece) {
-    showCard({ ...card, text: card.text + piece });
+    card.text += piece;
+    at("reply").textContent = card.text;
   },
   withdrawn: withdrawCard,
   model(told) {
@@ -164,8 +179,9 @@ function connect(wait) {
     become("live");
   };
   source.onerror = () => {
-    become("reconnecting");
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, next, Math.min(next * 2, RETRY.last));
+    const refused = source.readyState === EventSource.CLOSED;
+    become(refused ? "refused" : "reconnecting");
+    if (refused) setTimeout(connect, next, Math.min(next * 2, RETRY.last));
   };
   for (const [event, take] of Object.entries(TAKE)) source.addEventListener(event, (told) => take(JSON.parse(told.data)));
 }
