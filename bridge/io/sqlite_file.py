@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
@@ -17,6 +17,7 @@ from typing import Any
 from bridge.errors import ConfigError
 
 VERSION = 1
+_OLDEST_SQLITE = (3, 37)  # STRICT; RETURNING and UPDATE FROM are older
 _APPLICATION = 0x42524447  # "BRDG", in the file's header: nobody's other database is taken for ours
 _SECTION = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _ROW = re.compile(r"\((?:\?(?:, )?)+\)")
@@ -34,10 +35,15 @@ SQL = _read_sections(Path(__file__).with_name("sqlite.sql").read_text(encoding="
 def prepare_file(path: Path, partitions: int) -> Path:
     """Create the file, or see that it is one of ours; its full path. Raises ConfigError that says why it is not."""
     path = path.absolute()
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        raise ConfigError([f"engine.kind: Python brings SQLite {sqlite3.sqlite_version}; {oldest} or newer is needed"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path), closing(connect(path)) as db:
-            problem = _adopt(db, partitions)
+        with _alone(path):
+            _touch(path)
+            with closing(connect(path)) as db:
+                problem = _adopt(db, partitions)
     except (OSError, sqlite3.Error) as error:
         problem = f"cannot be opened: {error}"
     if problem:
@@ -97,6 +103,15 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _touch(path: Path) -> None:
+    """What customers said is in it: for the owner's eyes only. SQLite gives its other files the same mode.
+
+    Only where there is no file yet: to close one that is in use would drop the locks of this process.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _adopt(db: sqlite3.Connection, partitions: int) -> str:

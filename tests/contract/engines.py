@@ -70,6 +70,15 @@ async def take(items: AsyncIterator[T], count: int) -> list[T]:
         return [await anext(items) for _ in range(count)]
 
 
+def soon(items: AsyncIterator[T]) -> asyncio.Task[T]:
+    """Wait for the next item while the test goes on."""
+
+    async def one() -> T:
+        return (await take(items, 1))[0]
+
+    return asyncio.create_task(one())
+
+
 async def ends(items: AsyncIterator[T]) -> bool:
     """Whether the iterator is at its end."""
     async with asyncio.timeout(5):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from attrs import evolve
-from engines import ONE, Store, arrival, callback, own, take
+from engines import ONE, Store, arrival, callback, own, soon, take
 
 from bridge.ports import Delivery, Engine, Record
 
@@ -59,7 +57,7 @@ async def test_the_outbox_gives_what_waits_in_order_and_then_what_comes(open_eng
         await engine.finish(a, epoch, [callback(a, n) for n in range(3)])
         outbox = engine.outbox(partition, epoch)
         assert [one.key for one in await take(outbox, 3)] == [callback(a, n).key for n in range(3)]
-        waiter = asyncio.ensure_future(anext(outbox))
+        waiter = soon(outbox)
         await engine.finish(b, epoch, [callback(b, 0), callback(b, 1)])
         assert [one.key for one in [await waiter, *await take(outbox, 1)]] == [callback(b, n).key for n in range(2)]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from attrs import evolve
-from engines import BOTH, ONE, Store, arrival, callback, ends, own, take
+from engines import BOTH, ONE, Store, arrival, callback, ends, own, soon, take
 
 from bridge.ports import Counts, Record
 
@@ -21,7 +19,7 @@ async def test_a_dead_delivery_is_listed_and_can_be_sent_again(open_engine: Stor
         await engine.dead(one, epoch, "KeyError: 'x'")
         (listed,) = await engine.deliveries(state="dead")
         assert (listed.event, listed.error, listed.attempts) == (one.event, "KeyError: 'x'", 2)
-        waiter = asyncio.ensure_future(anext(tail))
+        waiter = soon(tail)
         assert await engine.requeue(event="a", handler="notes")
         assert await waiter == one
         assert not await engine.requeue(event="a", handler="notes")
@@ -40,7 +38,7 @@ async def test_another_process_may_send_it_again(open_engine: Store) -> None:
         outbox = owner.outbox(partition, epoch)
         (sent,) = await take(outbox, 1)
         await owner.outbox_done(sent, epoch, state="dead", answer="404")
-        waiters = asyncio.ensure_future(anext(tail)), asyncio.ensure_future(anext(outbox))
+        waiters = soon(tail), soon(outbox)
         assert await operator.requeue(event="b", handler="notes")
         assert await operator.requeue_callback(sent.key)
         assert await waiters[0] == b

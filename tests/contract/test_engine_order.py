@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 
 import pytest
-from engines import BOTH, ONE, Store, arrival, ends, own, take
+from engines import BOTH, ONE, Store, arrival, ends, own, soon, take
 
 from bridge.core.partition import partition_of
 from bridge.ports import Delivery
@@ -17,7 +17,7 @@ async def test_a_tail_gives_what_waits_and_then_what_comes(open_engine: Store) -
         await engine.append([arrival("a", wanted=ONE), arrival("b", wanted=ONE)])
         tail = engine.tail(*await own(engine))
         assert [one.event.id for one in await take(tail, 2)] == ["a", "b"]
-        waiter = asyncio.ensure_future(anext(tail))
+        waiter = soon(tail)
         await engine.append([arrival("c", wanted=ONE), arrival("d", wanted=ONE)])
         assert (await waiter).event.id == "c"
         assert [one.event.id for one in await take(tail, 1)] == ["d"]
@@ -39,7 +39,7 @@ async def test_live_and_stored_deliveries_are_the_same(open_engine: Store) -> No
     async with open_engine() as engine:
         partition, epoch = await own(engine)
         tail = engine.tail(partition, epoch)
-        waiter = asyncio.ensure_future(anext(tail))
+        waiter = soon(tail)
         await engine.append([arrival("a", wanted=ONE)])
         await waiter
         await engine.append([arrival("b", wanted=ONE)])
@@ -87,7 +87,7 @@ async def test_a_slow_reader_misses_nothing_and_sees_nothing_twice(open_engine: 
 async def test_events_that_another_worker_appends_come_in_between(open_engine: Store) -> None:
     async with open_engine("owner") as owner, open_engine("door") as door:
         tail = owner.tail(*await own(owner))
-        waiter = asyncio.ensure_future(anext(tail))
+        waiter = soon(tail)
         for n in range(10):
             await (door if n % 2 == 0 else owner).append([arrival(f"{n}", wanted=ONE)])
         seen = [await waiter, *await take(tail, 9)]
@@ -175,7 +175,7 @@ async def test_a_reader_that_was_cancelled_misses_nothing(open_engine: Store) ->
         tail = engine.tail(*await own(engine))
         seen: list[Delivery] = []
         for n in range(5):
-            waiter = asyncio.ensure_future(anext(tail))
+            waiter = soon(tail)
             await asyncio.sleep(0)
             waiter.cancel()
             await engine.append([arrival(f"{n}", wanted=ONE)])

@@ -51,6 +51,18 @@ async def test_a_missing_folder_is_made(path: Path) -> None:
     assert path.is_file()
 
 
+async def test_only_its_owner_reads_the_file(path: Path) -> None:
+    async with open_sqlite(path, clock=FakeClock()) as engine:
+        await engine.append(arrivals(1))
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+
+
+async def test_an_old_sqlite_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(ConfigError, match=r"engine\.kind: .*3\.37 or newer"):
+        await opened(path)
+
+
 async def test_the_file_waits_for_the_disk_and_wastes_no_pages(path: Path) -> None:
     async with open_sqlite(path, clock=FakeClock()) as engine:
         facts = {
