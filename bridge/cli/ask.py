@@ -16,6 +16,7 @@ from bridge.core.tokens import vocabulary_of
 from bridge.errors import GatewayError
 from bridge.io.clock import MachineClock
 from bridge.io.gateway import open_gateway
+from bridge.io.logs import set_up_logs
 from bridge.ports import Answer, AnswerStream, Inference, Message, Usage
 from bridge.settings import GatewaySettings, Model, Settings
 
@@ -31,6 +32,7 @@ def ask(model: str | None, max_tokens: int | None, system: str, *, as_json: bool
     Personal data leaves masked, and is put back into the answer. Exit code 0: the answer is whole, or was cut at
     --max-tokens; 1: it is neither.
     """
+    set_up_logs("error")
     question, settings = _question(), settings_or_exit()
     answer = run(_Asked.of(settings, model, max_tokens, system, question).stream(settings.gateway))
     if answer.error:
@@ -66,7 +68,7 @@ class _Asked:
         vault = Vault()
         told = (Message("system", hide(system, vault)),) if system else ()
         messages = (*told, Message("user", hide(question, vault)))
-        limit = min(max_tokens or model.output, model.output)
+        limit = max_tokens or model.output
         return cls(Inference(str(uuid.uuid4()), name, messages, limit, fallback=model.fallback), vault)
 
     async def stream(self, gateway_settings: GatewaySettings) -> Answer:

@@ -37,6 +37,8 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """The gateway of the settings. `random` in [0, 1) spreads the tries. Raises ConfigError for a url that is none."""
     url = _url(settings)
+    if settings.key is not None and not (settings.key.show().isascii() and settings.key.show().isprintable()):
+        raise ConfigError([f"gateway.key: {settings.key.origin} holds characters that no header can carry"])
     connector = TCPConnector(limit=0)  # how many calls run at once is the caller's to bound
     timeout = ClientTimeout(total=None, connect=settings.timeouts.connect)
     async with ClientSession(
@@ -123,7 +125,7 @@ class HttpGateway:
             self.frame_limit,
         )
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(stream.close)
+            stack.push_async_callback(stream.abandon)
             await stream.begin()
             stack.pop_all()
         return stream

@@ -6,6 +6,8 @@ again: a break is an outcome. A finish_reason or [DONE] makes an answer whole; a
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import ClientError, hdrs
 from attrs import define, field
 
@@ -65,11 +67,11 @@ class GatewayAnswer:
         """Post, and read as far as the first text. Raises GatewayError."""
         due = min(self.clock.monotonic() + self.timeouts.first_token, self._end)
         try:
-            await self._watch.within(due, self.source.connect())
+            await self._watch.within(due, self.source.connect)
         except ClientError as error:
             raise self._broken(f"no answer from {self.source.url.origin()} ({_name(error)})") from None
-        except TimeoutError:
-            raise self._broken(f"no answer within {self.timeouts.first_token:g} s") from None
+        except TimeoutError as error:
+            raise self._broken(self._why(error)) from None
         if self.source.response.status // 100 != 2:
             raise await self._refusal(due)
         if self.source.response.content_type != "text/event-stream":
@@ -77,10 +79,14 @@ class GatewayAnswer:
         if not self._first and self.answer is None:
             self._first = await self._read(due)
 
-    async def close(self) -> None:
-        """Leave: what the gateway still sends is not waited for. Without an answer so far it is incomplete."""
+    async def abandon(self) -> None:
+        """Leave: what the gateway still sends is not waited for."""
         self._watch.close()
         await self.source.close()
+
+    async def close(self) -> None:
+        """Leave for good. An answer that has not come to its end is incomplete."""
+        await self.abandon()
         if self.answer is None:
             self._conclude("incomplete", "left before its end")
 
@@ -97,8 +103,8 @@ class GatewayAnswer:
                 piece = await self._read(min(self.clock.monotonic() + self.timeouts.between_tokens, self._end))
             except GatewayError as broken:
                 self.broke = True
+                await self.abandon()
                 self._conclude("incomplete", broken.detail)
-                await self.source.close()
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -130,8 +136,8 @@ class GatewayAnswer:
             self._first_at = self.clock.monotonic() if self._first_at is None else self._first_at
             self._said.append(kept)
         if cut:
+            await self.abandon()
             self._conclude("cut")
-            await self.source.close()
         return kept
 
     async def _event(self, due: float) -> ServerEvent | None:
@@ -141,7 +147,7 @@ class GatewayAnswer:
         if self._reading.finished:
             due = min(due, self.clock.monotonic() + AFTER_FINISH)
         try:
-            return await self._watch.within(due, anext(self.source, None))
+            return await self._watch.within(due, self.source.event)
         except (ClientError, FrameTooLarge, TimeoutError) as error:
             if self._reading.finished:
                 return None
@@ -152,8 +158,11 @@ class GatewayAnswer:
             return f"a frame is larger than {self.limit} bytes"
         if isinstance(error, ClientError):
             return f"the connection broke ({_name(error)})"
-        late = self.clock.monotonic() >= self._end
-        return f"not done within {self.timeouts.total:g} s" if late else "the next token did not come in time"
+        if self.clock.monotonic() >= self._end:
+            return f"not done within {self.timeouts.total:g} s"
+        if self._first_at is None:
+            return f"no first token within {self.timeouts.first_token:g} s"
+        return f"no token for {self.timeouts.between_tokens:g} s"
 
     # --- ending
 
@@ -172,7 +181,7 @@ class GatewayAnswer:
         most = content.total_bytes + DRAIN_BYTES
         try:
             while not content.at_eof() and content.total_bytes < most:
-                await self._watch.within(due, content.readany())
+                await self._watch.within(due, content.readany)
         except (ClientError, TimeoutError):
             await self.source.close()
 
@@ -222,7 +231,7 @@ class GatewayAnswer:
     async def _body(self, limit: int, due: float) -> bytes:
         """At most `limit` bytes of the body; what came of it before it broke off."""
         try:
-            return await self._watch.within(due, self.source.read_whole(limit))
+            return await self._watch.within(due, partial(self.source.read_whole, limit))
         except (ClientError, TimeoutError):
             return b""
 

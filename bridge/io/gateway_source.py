@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from aiohttp import ClientError, ClientResponse, ClientSession, hdrs
@@ -52,14 +52,19 @@ class OneShot(EventSource):  # type: ignore[misc]  # the package carries no type
         """The next event, if it can be had without waiting."""
         return self._arrived.popleft() if self._arrived else None
 
-    async def __anext__(self) -> ServerEvent:
-        """The next event. Raises ClientError when the connection breaks, FrameTooLarge."""
+    async def event(self) -> ServerEvent | None:
+        """The next event, None at the end. Raises ClientError when the connection breaks, and FrameTooLarge."""
         while not self._arrived:
-            chunk = await self._chunk()
-            if not chunk:
-                raise StopAsyncIteration
+            if not (chunk := await self._chunk()):
+                return None
             self._arrived.extend(self._parser.feed(chunk))
         return self._arrived.popleft()
+
+    async def __anext__(self) -> ServerEvent:
+        """The base class's way to the next event."""
+        if (event := await self.event()) is None:
+            raise StopAsyncIteration
+        return event
 
     async def _chunk(self) -> bytes:
         """Bytes as they come, b"" at the end. A break is told only after what came before it."""
@@ -90,14 +95,16 @@ class Watch:
     _scope: asyncio.Timeout | None = None
     _task: asyncio.Task[None] | None = None
 
-    async def within(self, due: float, wait: Awaitable[T]) -> T:
-        """What `wait` gives. Raises TimeoutError once the clock shows `due`."""
+    async def within(self, due: float, wait: Callable[[], Awaitable[T]]) -> T:
+        """What `wait` gives. Raises TimeoutError once the clock shows `due`, at once when it does already."""
+        if due <= self.clock.monotonic():
+            raise TimeoutError
         async with asyncio.timeout(None) as self._scope:
             self._due = due
             if due < self._wakes_at:
                 self._arm(due)
             try:
-                return await wait
+                return await wait()
             finally:
                 self._due = math.inf
 

@@ -1,6 +1,6 @@
 """CPU of a streamed token, from the gateway's socket to an iterating reader, beside a bare read loop.
 
-`python -m tests.bench.stream_bench [STREAMS] [TOKENS]`. The gateway is a raw server in a process of its own, which sends
+`python -m tests.bench.stream_bench [STREAMS] [TOKENS]`. The gateway is a raw server in a process of its own; it sends
 each stream one token at a time at the pace of a fast model; what is measured is the CPU time of the reading process
 alone. Target for the whole way to the panel: under 40 us a token at 500 streams.
 """

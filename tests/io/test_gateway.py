@@ -229,6 +229,15 @@ async def test_an_address_that_is_none_is_told_at_the_start(url: str, clock: Fak
             pass
 
 
+@pytest.mark.parametrize("key", ["two\nlines", "ключ"])
+async def test_a_secret_that_no_header_can_carry_is_told_at_the_start(key: str, clock: FakeClock) -> None:
+    settings = GatewaySettings(key=Secret(key, origin="env:GATEWAY_KEY"))
+    with pytest.raises(ConfigError, match="env:GATEWAY_KEY") as caught:
+        async with open_gateway(settings, clock=clock, random=lambda: 0.0):
+            pass
+    assert key not in str(caught.value)
+
+
 async def test_a_key_that_no_header_can_carry_is_no_crash(sim: SimGateway, gateway: Gateway) -> None:
     assert (await ask(gateway, key="a\r\nX-Evil: 1\ud800")).outcome == "complete"
     assert len(sim.inferences[0].key) == 64
@@ -259,7 +268,7 @@ async def test_all_tries_together_end_with_the_total(
         error = await asking
     assert clock.monotonic() == 60
     assert sim.posts == 4
-    assert "no answer within" in error.detail
+    assert "not done within 60 s" in error.detail
 
 
 # --- fallbacks, and the breaker
