@@ -20,6 +20,7 @@ from rich.table import Table
 from bridge.app import Bridge, open_bridge
 from bridge.cli.running import DONE, FAILED, run, until_told_to_stop
 from bridge.core.genesys import parse
+from bridge.core.masking import hide
 from bridge.io.clock import MachineClock
 from bridge.io.logs import set_up_logs
 from bridge.replay import read_recording, until_idle
@@ -158,9 +159,15 @@ class Narrator:
             if told["type"] == "event":
                 await self._say()
             elif told["type"] == "card" and told["state"] == "ready":
-                self.console.print(f"          [yellow]suggestion[/yellow] {told['text']}", highlight=False)
+                await self._suggest(told["text"])
             elif told["type"] == "card" and told["state"] in WITHDRAWN:
                 self.console.print(f"          [dim]suggestion {told['state']}[/dim]")
+
+    async def _suggest(self, text: str) -> None:
+        """The agent may see more on the panel than a terminal shows: here it is masked again."""
+        transcript = await self.bridge.transcripts.of(self.conversation)
+        self.console.print("          [yellow]suggestion[/yellow] ", end="")
+        self.console.print(hide(text, transcript.vault).text, markup=False, highlight=False)
 
     async def _say(self) -> None:
         transcript = await self.bridge.transcripts.of(self.conversation)

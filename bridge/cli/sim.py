@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
+from attrs import frozen
 
 from bridge.cli.running import run, until_told_to_stop
 from bridge.io.clock import MachineClock
@@ -33,9 +34,16 @@ VARIABLE = "SIM_SECRET"
 )
 @click.option("--speed", default=1.0, show_default=True, help="So many times as fast as recorded.")
 @click.option("--webhooks", "url", default="", metavar="URL", help="Also post the recording there as signed webhooks.")
+@click.option("--ports", nargs=3, type=int, default=PORTS, show_default=True, help="Theirs, in that order; 0: any.")
 @click.option("--once", is_flag=True, help="End when everything has been played.")
-def sim(files: tuple[Path, ...], speed: float, url: str, once: bool) -> None:  # noqa: FBT001 - click's flag
-    """Serve the simulators on ports 8090 (Genesys Cloud), 8091 (gateway) and 8092 (CRM) of this machine.
+def sim(
+    files: tuple[Path, ...],
+    speed: float,
+    url: str,
+    ports: tuple[int, int, int],
+    once: bool,  # noqa: FBT001 - click's flag
+) -> None:
+    """Serve a simulated Genesys Cloud, gateway and CRM on this machine.
 
     config/sim.toml points a bridge at them. The secret of webhooks and callbacks is read from SIM_SECRET on both sides.
     """
@@ -43,17 +51,27 @@ def sim(files: tuple[Path, ...], speed: float, url: str, once: bool) -> None:  #
     if not secret.startswith("whsec_"):
         raise click.UsageError(f"set {VARIABLE} to whsec_ and some base64, here and for the bridge")
     set_up_logs("error")
-    run(_sim(files, speed, url, Secret(secret, origin=f"env:{VARIABLE}"), once=once))
+    run(_sim(_Playing(files, speed, url, Secret(secret, origin=f"env:{VARIABLE}")), ports, once=once))
 
 
-async def _sim(files: tuple[Path, ...], speed: float, url: str, secret: Secret, *, once: bool) -> None:
-    genesys, crm = make_genesys(SimGenesys(), clock=MachineClock()), SimCrm(secrets=[secret.show()])
+@frozen
+class _Playing:
+    """What is played, how fast, and where it is posted too."""
+
+    files: tuple[Path, ...]
+    speed: float
+    url: str
+    secret: Secret
+
+
+async def _sim(playing: _Playing, ports: tuple[int, int, int], *, once: bool) -> None:
+    genesys, crm = make_genesys(SimGenesys(), clock=MachineClock()), SimCrm(secrets=[playing.secret.show()])
     apps = (genesys, make_gateway(SimGateway(first_token=0.35, tokens_per_second=45.0)), make_crm(crm))
     async with AsyncExitStack() as stack:
-        for name, app, port in zip(("Genesys Cloud", "gateway", "CRM"), apps, PORTS, strict=True):
+        for name, app, port in zip(("Genesys Cloud", "gateway", "CRM"), apps, ports, strict=True):
             click.echo(f"{name}: {await stack.enter_async_context(open_app(app, port=port))}")
-        if files:
-            await _play(genesys[ORG], files, speed, url, secret)
+        if playing.files:
+            await _play(genesys[ORG], playing)
         if not once:
             await until_told_to_stop()
     click.echo(
@@ -61,15 +79,17 @@ async def _sim(files: tuple[Path, ...], speed: float, url: str, secret: Secret, 
     )
 
 
-async def _play(org: Org, files: tuple[Path, ...], speed: float, url: str, secret: Secret) -> None:
-    lines = [line.envelope for file in files for line in read_recording(file, [])]
+async def _play(org: Org, playing: _Playing) -> None:
+    lines = [line.envelope for file in playing.files for line in read_recording(file, [])]
     click.echo("waiting for a bridge to listen …")
     await org.until(lambda: bool(org.live_channels()))
     async with asyncio.TaskGroup() as group:
-        group.create_task(play(org, lines, speed=speed))
-        if url:
-            posting = group.create_task(post_webhooks(url, secret, lines, clock=MachineClock(), speed=speed))
+        group.create_task(play(org, lines, speed=playing.speed))
+        if playing.url:
+            posting = group.create_task(
+                post_webhooks(playing.url, playing.secret, lines, clock=MachineClock(), speed=playing.speed)
+            )
     click.echo(f"played {len(lines)} lines")
-    if url:
+    if playing.url:
         done = posting.result()
         click.echo(f"posted {done.accepted} webhooks: {done.duplicates} were stored already, {done.refused} refused")
