@@ -53,6 +53,7 @@ R = TypeVar("R")
 
 _ROUNDS = 256
 """Rounds of forgetting in the time that events are kept."""
+_OF_THE_CALLER = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 _PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY})
 
 
@@ -115,11 +116,11 @@ class SqliteEngine:
         """Store events with their deliveries. Raises RejectedError 503 `storage` when the disk takes no more."""
         try:
             return await self._writer.do(steps.append, arrivals, sum(len(arrival.body) for arrival in arrivals))
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
-                self._fault(error)
-                raise
-            raise RejectedError(503, "storage", f"the event store cannot write: {error}", retry_after=5) from error
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING:
+                raise RejectedError(503, "storage", f"the event store cannot write: {error}", retry_after=5) from error
+            self._blame(error)
+            raise
 
     async def history(self, conversation: str) -> list[Stored]:
         """The conversation's events in log order."""
@@ -285,6 +286,10 @@ class SqliteEngine:
     async def _write(self, step: Step[A, R], asked: A) -> R:
         try:
             return await self._writer.do(step, asked)
-        except sqlite3.OperationalError as error:
-            self._fault(error)
+        except sqlite3.DatabaseError as error:
+            self._blame(error)
             raise
+
+    def _blame(self, error: sqlite3.DatabaseError) -> None:
+        if not isinstance(error, _OF_THE_CALLER):
+            self._fault(error)

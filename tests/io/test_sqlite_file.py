@@ -163,6 +163,21 @@ async def test_an_engine_that_cannot_settle_is_a_fault(path: Path) -> None:
     assert [str(fault) for fault in faults] == ["no such table: reservation"]
 
 
+async def test_a_broken_file_is_a_fault(path: Path) -> None:
+    faults: list[BaseException] = []
+    async with open_sqlite(path, clock=FakeClock()) as engine:
+        await engine.append(arrivals(200, 2000))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"?" * (len(whole) - len(whole) // 2))
+    async with open_sqlite(path, clock=FakeClock(), on_fault=faults.append) as engine:
+        with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+            await engine.events(limit=200)
+        with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+            await engine.append(arrivals(200, 2000, start=1000))
+    assert len(faults) >= 2
+    assert {type(fault) for fault in faults} == {sqlite3.DatabaseError}
+
+
 async def test_a_writer_that_ends_leaves_nobody_waiting(path: Path) -> None:
     faults: list[BaseException] = []
     async with open_sqlite(path, clock=FakeClock(), on_fault=faults.append) as engine:
