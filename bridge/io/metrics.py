@@ -20,6 +20,7 @@ class Metrics:
     _actions: Counter = field(init=False)
     _seconds: Histogram = field(init=False)
     _tokens: Counter = field(init=False)
+    _children: dict[tuple[str, tuple[str, ...]], Counter] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._actions = Counter("bridge_actions", "What happened.", ("action", *LABELS), registry=self.registry)
@@ -32,12 +33,19 @@ class Metrics:
 
     def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """Implements `ports.Journal`."""
-        self._actions.labels(action, *(str(fields.get(name) or "") for name in LABELS)).inc()
+        self._counter(action, tuple([str(fields.get(name) or "") for name in LABELS])).inc()
         for name, value in fields.items():
             if isinstance(value, (int, float)) and name.endswith("_ms"):
                 self._seconds.labels(action, name.removesuffix("_ms")).observe(value / 1000)
             elif isinstance(value, int) and name.endswith("_tokens"):
                 self._tokens.labels(name.removesuffix("_tokens"), str(fields.get("model") or "")).inc(value)
+
+    def _counter(self, action: str, labels: tuple[str, ...]) -> Counter:
+        """A labelled child; finding it in the library costs more than counting."""
+        counter = self._children.get((action, labels))
+        if counter is None:
+            counter = self._children[action, labels] = self._actions.labels(action, *labels)
+        return counter
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""
