@@ -40,12 +40,11 @@ async def hold(store: Store) -> None:
 
 async def work(store: Store, name: str) -> None:
     async with store(name) as engine, asyncio.TaskGroup() as tasks:
-        owned: set[int] = set()
         while True:
             share = wanted(name, await engine.beat(), engine.partitions)
-            for partition, epoch in (await engine.acquire(share - owned)).items():
+            missing = {part for part, owner in (await engine.owners()).items() if part in share and owner != name}
+            for partition, epoch in (await engine.acquire(missing)).items():
                 tasks.create_task(serve(engine, partition, epoch))
-            owned = share
             await asyncio.sleep(BEAT)
 
 

@@ -181,11 +181,15 @@ async def test_a_broken_file_is_a_fault(path: Path) -> None:
 async def test_a_writer_that_ends_leaves_nobody_waiting(path: Path) -> None:
     faults: list[BaseException] = []
     async with open_sqlite(path, clock=FakeClock(), on_fault=faults.append) as engine:
+        tail = engine.tail(0, (await engine.acquire([0]))[0])
+        waiter = asyncio.ensure_future(anext(tail, None))
         with pytest.raises(RuntimeError, match="closed"):
             await engine.release([1])  # type: ignore[arg-type]  # stands for a mistake of ours
         with pytest.raises(RuntimeError, match="closed"):
             await engine.append(arrivals(2))
     assert [type(fault) for fault in faults] == [AttributeError]
+    async with asyncio.timeout(1):
+        assert await waiter is None
 
 
 @pytest.mark.slow  # writes a few megabytes, several times
