@@ -22,7 +22,7 @@ from bridge.core.sse import Parser, ServerEvent
 from bridge.errors import ConfigError, RejectedError
 from bridge.io.http import open_listener
 from bridge.io.panel import make_panel
-from bridge.io.panel.feeds import BEAT, RETRY
+from bridge.io.panel.feeds import BEAT, RETRY, Feeds
 from bridge.settings import Http
 
 
@@ -31,6 +31,7 @@ class Served:
     """A panel behind our own listener."""
 
     bench: Bench
+    feeds: Feeds
     url: str
     http: aiohttp.ClientSession
 
@@ -53,7 +54,7 @@ async def open_panel(
     app.add_routes(panel)
     app.on_shutdown.append(panel.close)
     async with aiohttp.ClientSession() as http, open_listener(app, Http(host="127.0.0.1", port=0)) as port:
-        yield Served(bench, f"http://127.0.0.1:{port}", http)
+        yield Served(bench, panel._feeds, f"http://127.0.0.1:{port}", http)
 
 
 async def events_of(answer: aiohttp.ClientResponse, count: int) -> list[ServerEvent]:
@@ -111,9 +112,11 @@ async def test_a_browser_that_stops_reading_is_cut_off_and_delays_nobody() -> No
     async with open_panel() as served, served.stream() as quick:
         await events_of(quick, 1)
         host, port = served.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as stuck:
+        with socket.socket() as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            stuck.connect((host, int(port)))
             stuck.sendall(f"GET /panel/{CALL}/stream HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            for n in range(40):
+            for n in range(16):
                 served.bench.bus.publish(CALL, card(f"{n}" + "x" * 500_000))
                 await events_of(quick, 1)
             await served.bench.clock.advance(BEAT)
@@ -125,6 +128,19 @@ async def test_a_browser_that_stops_reading_is_cut_off_and_delays_nobody() -> No
             assert not last.endswith(b"0\r\n\r\n")
             served.bench.bus.publish(CALL, card("small"))
             assert await events_of(quick, 1)
+
+
+async def test_a_browser_that_leaves_is_forgotten_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_panel() as served, served.stream() as stays:
+        async with served.stream() as leaves:
+            await events_of(leaves, 1)
+        await events_of(stays, 1)
+        for n in range(50):
+            served.bench.bus.publish(CALL, card("x" * (n + 1)))
+            await events_of(stays, 1)
+        (feed,) = served.feeds._kept.values()
+        assert len(feed.views) == 1
+    assert caplog.records == []
 
 
 async def test_the_end_of_the_server_is_a_well_formed_end_of_the_stream() -> None:

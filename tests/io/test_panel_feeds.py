@@ -65,6 +65,21 @@ async def test_a_card_does_not_wait_for_a_slow_reading() -> None:
             assert [event for event, _ in told(await anext(blocks))] == ["card"]
 
 
+async def test_a_reading_that_finds_nothing_new_sends_nothing() -> None:
+    async with open_bench() as bench:
+        with bench.feeds.watch(CALL, "", not_cut) as view:
+            blocks = aiter(view)
+            await anext(blocks)
+            await anext(blocks)
+            waiting = asyncio.ensure_future(anext(blocks))
+            bench.bus.publish(CALL, EVENT)
+            await settle()
+            assert bench.log.readings == 2
+            assert not waiting.done()
+            bench.bus.publish(CALL, card("It"))
+            assert [event for event, _ in told(await waiting)] == ["card"]
+
+
 async def test_a_quiet_stream_beats() -> None:
     async with open_bench() as bench:
         with bench.feeds.watch(CALL, "", not_cut) as view:

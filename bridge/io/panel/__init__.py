@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 
 from aiohttp import web
@@ -64,7 +65,8 @@ def make_panel(
 
     async def stream(request: web.Request) -> web.StreamResponse:
         conversation = _admitted(request, admit)
-        with feeds.watch(conversation, request.headers.get("Last-Event-ID", ""), _cut(request)) as view:
+        seen = request.headers.get("Last-Event-ID", "")
+        with feeds.watch(conversation, seen, partial(_cut, request)) as view:
             response = web.StreamResponse(headers=STREAM | GUARDS)
             await response.prepare(request)
             async for block in view:
@@ -98,12 +100,10 @@ def _admitted(request: web.Request, admit: Admit) -> str:
     return conversation
 
 
-def _cut(request: web.Request) -> Callable[[], None]:
-    def cut() -> None:
-        if request.transport is not None:
-            request.transport.abort()
-
-    return cut
+def _cut(request: web.Request) -> None:
+    """Drop the connection, with what is still on its way."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _static(name: str, kind: str) -> web.RouteDef:

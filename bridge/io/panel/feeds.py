@@ -176,32 +176,32 @@ class View:
     _position: int | None
     _cut: Callable[[], None]
     news: asyncio.Event = field(init=False, factory=asyncio.Event)
-    _stuck: bool = field(init=False, default=False)
+    _beaten: bool = field(init=False, default=False)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield RETRY
-        if self._feed.live.ready:
-            self.news.set()
+        self.news.set()
         while await self.news.wait() and not self._feed.over:
             self.news.clear()
-            self._stuck = False
+            beaten, self._beaten = self._beaten, False
             block = self._due()
             if block is None:
                 return
-            yield block
+            if block or beaten:
+                yield block or KEEP_ALIVE
 
     def beat(self) -> None:
-        """Called every `BEAT`: a heartbeat for who waits for news, the end for who has not taken the last block."""
-        if self._stuck:
+        """Called every `BEAT`: a heartbeat for who waits for news, the end for who still writes since the last one."""
+        if self._beaten:
             self._cut()
-        self._stuck = True
+        self._beaten = True
         self.news.set()
 
     def _due(self) -> bytes | None:
         """What to send now; None when the ring has overtaken us."""
         live = self._feed.live
         if not live.ready:
-            return KEEP_ALIVE
+            return b""
         block = live.reset() if self._position is None else live.after(self._position)
         self._position = live.last
-        return KEEP_ALIVE if block == b"" else block
+        return block
