@@ -58,36 +58,35 @@ class Call:
     def _join(self, body: Mapping[str, Any], purpose: str) -> None:
         at = iso(body["eventTime"])
         self.started_ms = self.started_ms or int(body["eventTime"])
-        leg = {"id": body["sessionId"], "state": "connected", "direction": "inbound", "connectedTime": at}
+        leg = {"id": body.get("sessionId", self.id), "state": "connected", "direction": "inbound", "connectedTime": at}
         media = "messages" if body.get("mediaType") == "MESSAGE" else "calls"
         names = {key: body[key] for key in ("userId", "queueId", "externalContactId") if key in body}
         fresh = {"id": body["participantId"], "purpose": purpose, "connectedTime": at, **names, media: [leg]}
         self.participants.setdefault(body["participantId"], fresh)
 
     def _leave(self, body: Mapping[str, Any]) -> None:
-        who = self.participants[body["participantId"]]
-        if who["purpose"] == "customer":
-            leaving = [other for other in self.participants.values() if "endTime" not in other]
-        else:
-            leaving = [who]
-        for gone in leaving:
-            gone["endTime"] = iso(body["eventTime"])
+        who, at = self.participants[body["participantId"]], iso(body["eventTime"])
+        who["endTime"] = at
+        # When the last customer hangs up, nobody is left to talk to.
+        leaving = [each for each in self.participants.values() if "endTime" not in each] if self.ended else []
+        for gone in (who, *leaving):
+            gone["endTime"] = at
             for leg in (*gone.get("calls", ()), *gone.get("messages", ())):
-                leg |= {"state": "disconnected", "disconnectType": "peer", "disconnectedTime": gone["endTime"]}
+                leg |= {"state": "disconnected", "disconnectType": "peer", "disconnectedTime": at}
 
     def _hear(self, body: Mapping[str, Any]) -> None:
         start, spoken = body["sessionStartTimeMs"], self.phrases.setdefault(body["communicationId"], [])
-        for transcript in body.get("transcripts", ()):
-            best = transcript["alternatives"][0]
+        for said in body.get("transcripts") or ():
+            best = said["alternatives"][0]
             spoken.append(
                 {
                     "text": best["transcript"],
                     "decoratedText": best.get("decoratedTranscript", best["transcript"]),
-                    "confidence": best["confidence"],
+                    "confidence": best.get("confidence"),
                     "startTimeMs": start + best["offsetMs"],
                     "duration": {"milliseconds": best["durationMs"]},
                     "phraseIndex": len(spoken),
-                    "participantPurpose": str(transcript["channel"]).lower(),
+                    "participantPurpose": str(said.get("channel", "unknown")).lower(),
                 }
             )
 

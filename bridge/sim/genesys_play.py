@@ -33,7 +33,8 @@ async def play(org: Org, lines: Iterable[Line], *, speed: float | None = None, r
     async def one(conversation: str, parts: list[Line]) -> None:
         start = _received(parts[0])
         await _pause(org.clock, start - zero, speed)
-        await _ring(org, conversation, parts, ring)
+        if conversation:
+            await _ring(org, conversation, parts, ring)
         await _pace(org.clock, parts, speed, lambda line: _publish(org, conversation, line))
 
     async with asyncio.TaskGroup() as group:
@@ -91,12 +92,9 @@ async def _ring(org: Org, conversation: str, parts: list[Line], seconds: float) 
     bodies = [_envelope(line)["eventBody"] for line in parts]
     queue = next((str(body["queueId"]) for body in bodies if body.get("queueId")), "")
     call = org.call(conversation, queue)
-    for line in parts:
-        if str(_envelope(line)["topicName"]).endswith(".customer.start"):
-            call.take(_envelope(line))
-            break
-    else:
-        call.take(_appearance(conversation, parts[0]))
+    starts = (_envelope(line) for line in parts if str(_envelope(line)["topicName"]).endswith(".customer.start"))
+    if not call.participants:
+        call.take(next(starts, _appearance(conversation, parts[0])))
     await org.publish_snapshot(call)
     topic = f"v2.conversations.{conversation}.transcription"
     answered = asyncio.ensure_future(org.until(lambda: any(each.hears(topic) for each in org.live_channels())))
@@ -117,11 +115,11 @@ def _appearance(conversation: str, line: Line) -> dict[str, Any]:
 
 
 async def _publish(org: Org, conversation: str, line: Line) -> None:
-    envelope, call = _envelope(line), org.call(conversation)
-    changed = call.take(envelope)
+    envelope = _envelope(line)
+    changed = bool(conversation) and org.call(conversation).take(envelope)
     await org.publish(envelope)
     if changed:
-        await org.publish_snapshot(call)
+        await org.publish_snapshot(org.call(conversation))
 
 
 # --- webhooks -----------------------------------------------------------------------------------------------------
@@ -181,10 +179,11 @@ def _wrapped(line: Line) -> bytes:
 
 
 def _by_conversation(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Lines by the conversation they name; under "" what names none, snapshots too: those are made anew."""
     found: dict[str, list[Line]] = {}
     for line in sorted(lines, key=_received):
         body = _envelope(line)["eventBody"]
-        found.setdefault(str(body.get("conversationId") or body.get("id")), []).append(line)
+        found.setdefault(str(body.get("conversationId", "")), []).append(line)
     return found
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import gzip
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,9 +19,9 @@ from attrs import define, field
 from bridge.core.events import ConversationEnded, QueueConversation
 from bridge.core.genesys import parse
 from bridge.errors import ConfigError, GenesysError, RejectedError
-from bridge.io.genesys import open_genesys
+from bridge.io.genesys import GenesysClient, open_genesys
 from bridge.io.notifications import listen
-from bridge.io.notifications.wire import MAX_FRAME, dial
+from bridge.io.notifications.wire import MAX_FRAME, Channel, Socket, dial
 from bridge.ports import Accepted
 from bridge.settings import GenesysSettings, Secret
 from bridge.sim.clock import FakeClock
@@ -389,7 +390,7 @@ async def test_a_channel_is_renewed_in_time_and_nothing_is_lost() -> None:
 
 
 async def test_while_the_engine_takes_none_a_renewal_keeps_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.io.notifications.line.WAITING", 2)
+    monkeypatch.setattr("bridge.io.notifications.line.WAITING", 1)
     async with open_world(token_life=600) as world:
         call = call_id()
         await play(world.org, [*beginning(call), words(call, 2)])
@@ -528,7 +529,8 @@ async def test_what_it_may_not_do_from_the_start_ends_it_with_the_reason() -> No
         )
         async with open_genesys(org, clock=clock, random=lambda: 0.5) as genesys:
             with pytest.raises(ExceptionGroup) as caught:
-                await listen(genesys, Ear(), ["queue:q"], clock=clock, random=lambda: 0.5, on_note=silent)
+                async with asyncio.timeout(5):  # for a listener that goes on trying
+                    await listen(genesys, Ear(), ["queue:q"], clock=clock, random=lambda: 0.5, on_note=silent)
     assert caught.group_contains(GenesysError, match="check .genesys. client_id")
 
 
@@ -548,7 +550,9 @@ async def test_no_secret_is_ever_written(caplog: pytest.LogCaptureFixture) -> No
         await world.later(lambda: len(world.noted("channel_opened")) == 2)
         await world.org.revoke()
         await world.later(lambda: len(world.noted("channel_opened")) == 3)
-        shown = [repr(each) for each in asyncio.all_tasks()]
+        sockets = [each for each in gc.get_objects() if type(each) in {Socket, Channel, GenesysClient}]
+        assert len(sockets) >= 3
+        shown = [repr(each) for each in (*asyncio.all_tasks(), *sockets)]
         secrets = {*world.org.tokens, "sim-secret", *world.org.channels}
     records = [str(vars(record)) for record in caplog.records]
     assert len(secrets) >= 5

@@ -290,6 +290,25 @@ async def test_the_snapshots_tell_who_takes_part_and_that_it_ended(world: World)
     assert (status, found) == (200, last["eventBody"])
 
 
+async def test_one_of_two_customers_leaves_alone_and_the_last_one_leaves_nobody(world: World) -> None:
+    call = world.org.call(CALL)
+    for line in (LINES[0], detail("customer.start", 1, participantId="p-second"), LINES[1], LINES[4]):
+        call.take(line)
+    assert [who["id"] for who in call.participants.values() if "endTime" in who] == ["p-customer"]
+    call.take(detail("customer.end", 9, participantId="p-second"))
+    assert call.ended
+    assert all("endTime" in who for who in call.participants.values())
+
+
+async def test_what_belongs_to_no_conversation_is_only_published(world: World) -> None:
+    topic = f"v2.users.{AGENT}.presence"
+    made = await world.channel(topic)
+    async with world.http.ws_connect(made["connectUri"]) as socket:
+        await play(world.org, [{"topicName": topic, "eventBody": {"presenceDefinition": {}}}])
+        assert (await receive(socket))["topicName"] == topic
+    assert not world.org.calls
+
+
 async def test_it_rings_until_someone_listens_and_no_longer_than_told(world: World) -> None:
     playing = asyncio.ensure_future(play(world.org, LINES, ring=5))
     await world.clock.advance(4.9)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WAITING = 512
 """Frames a line holds while the engine takes none; then the socket is no longer read, and the sender has to wait."""
+AT_ONCE = 100
+"""Topics in one control message: some kilobytes, as the service may not take long ones."""
 STEADY = 60.0
 """Seconds after which a socket counts as sound, and the next failure as the first."""
 
@@ -152,9 +154,9 @@ class Line:
         if missing:
             self._settle(channel, missing, await self._ask(channel, missing))
         surplus = [topic for topic in channel.topics if topic not in wanted]
-        if surplus:
-            permitted = [topic for topic in surplus if channel.topics.pop(topic)]
-            await socket.say({"message": "unsubscribe", "topics": permitted})
+        given_back = [topic for topic in surplus if channel.topics.pop(topic)]
+        for start in range(0, len(given_back), AT_ONCE):
+            await socket.say({"message": "unsubscribe", "topics": given_back[start : start + AT_ONCE]})
 
     async def _ask(self, channel: Channel, missing: list[str]) -> list[TopicState]:
         if not channel.topics:
