@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,13 @@ class Store:
     async def forget(self, engine: Engine, keep_events: float) -> None:
         """Have the engine do now what it does by itself every now and then. No part of the port: nobody calls it."""
         await engine.forget(keep_events)  # type: ignore[attr-defined]
+
+    def is_sound(self) -> bool:
+        """Whether the store's own check finds it whole; of a store that has none, nothing is known against it."""
+        if self.kind != "sqlite":
+            return True
+        with closing(sqlite3.connect(self.address)) as db:
+            return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
     @asynccontextmanager
     async def process(self, role: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:

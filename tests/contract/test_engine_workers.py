@@ -128,6 +128,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there(open_engine: Store) 
             assert process.stdout is not None
             rest = (await process.stdout.read()).decode()
             told += rest.splitlines() if rest.endswith("\n") else rest.splitlines()[:-1]
+        assert open_engine.is_sound()
         async with open_engine() as engine:
             stored = {event.id: event for event in await engine.events(limit=100_000)}
             acknowledged = [name for batch in told for name in batch.split()]
