@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bridge.context import Context, Services
 from bridge.core.events import Event
 from bridge.core.masking import Kind, Masked, show
 from bridge.core.retry import HANDLER_WAITS, Policy
+from bridge.core.session import verify_session
 from bridge.errors import ConfigError
 from bridge.intake import Intake
 from bridge.io.bus import LocalBus
@@ -29,9 +30,9 @@ from bridge.io.http import make_door, make_health, open_listener
 from bridge.io.logs import LogJournal
 from bridge.io.metrics import Metrics, make_metrics
 from bridge.io.notifications import listen
-from bridge.io.panel import PanelLine, make_panel
+from bridge.io.panel import Admit, PanelLine, Read, make_panel
 from bridge.io.sqlite import open_sqlite
-from bridge.ports import Clock, Delivery, Engine, Genesys, Journal
+from bridge.ports import Clock, Delivery, Engine, Journal
 from bridge.router import Router
 from bridge.sender import Outlet, Sender
 from bridge.settings import Settings
@@ -62,15 +63,19 @@ class Parts:
 
 @frozen(kw_only=True)
 class Bridge:
-    """A running bridge. `port` is None when it does not listen."""
+    """A running bridge: what its roles share. `port` is None when it does not listen."""
 
     settings: Settings
+    parts: Parts
     engine: Engine
-    intake: Intake
     router: Router
-    transcripts: Transcripts
     bus: LocalBus
-    port: int | None
+    journal: Journal
+    metrics: Metrics
+    intake: Intake
+    transcripts: Transcripts
+    genesys: GenesysClient | None
+    port: int | None = None
 
 
 @frozen
@@ -90,54 +95,48 @@ async def open_bridge(
     settings: Settings, *, roles: Collection[Role] = ROLES, parts: Parts | None = None
 ) -> AsyncIterator[Bridge]:
     """Everything running until the block is left. Raises ConfigError; an engine that fails ends the block."""
-    parts = parts or Parts()
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        journal = Journals([LogJournal(), metrics, *parts.journals])
-        router = load_router(settings.handlers.enabled)
         fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        engine = await stack.enter_async_context(open_engine(settings, parts.clock, fault))
-        genesys = await _genesys(settings, parts, stack)
-        bus = LocalBus()
-        transcripts = Transcripts(engine)
-        intake = Intake(engine, router, bus, parts.clock, journal)
+        bridge = await _open_inside(settings, parts or Parts(), fault, stack)
         tasks = [_watch(fault)]
-        port = None
-        if "worker" in roles:
-            services = await _services(settings, parts, stack, engine, genesys, bus, journal, transcripts)
-            tasks.append(
-                _worker(settings, parts, services, router, await _sender(settings, parts, stack, engine, journal)).run()
-            )
-        if "listener" in roles and genesys is not None and settings.genesys.follow:
-            tasks.append(
-                listen(
-                    genesys,
-                    intake,
-                    settings.genesys.follow,
-                    clock=OUTSIDE,
-                    random=parts.chance,
-                    on_note=journal.note,
-                )
-            )
+        if WORKER in roles:
+            tasks.append((await _worker(bridge, stack)).run())
+        if "listener" in roles and bridge.genesys and settings.genesys.follow:
+            tasks.append(_listen(bridge, bridge.genesys))
         if "web" in roles:
-            app = _web(settings, parts, intake, metrics, engine, transcripts, bus)
-            port = await stack.enter_async_context(open_listener(app, settings.http))
-        bridge = Bridge(
-            settings=settings,
-            engine=engine,
-            intake=intake,
-            router=router,
-            transcripts=transcripts,
-            bus=bus,
-            port=port,
-        )
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(task) for task in tasks]
-            try:
-                yield bridge
-            finally:
-                for task in running:
-                    task.cancel()
+            bridge = evolve(bridge, port=await stack.enter_async_context(open_listener(_web(bridge), settings.http)))
+        async with _running(tasks):
+            yield bridge
+
+
+@asynccontextmanager
+async def _running(tasks: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """The tasks beside the block; one that fails ends the block, and they end with it."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(task) for task in tasks]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+
+
+async def _open_inside(settings: Settings, parts: Parts, fault: asyncio.Future[None], stack: AsyncExitStack) -> Bridge:
+    metrics, bus, router = Metrics(), LocalBus(), load_router(settings.handlers.enabled)
+    journal = Journals([LogJournal(), metrics, *parts.journals])
+    engine = await stack.enter_async_context(open_engine(settings, parts.clock, fault))
+    return Bridge(
+        settings=settings,
+        parts=parts,
+        engine=engine,
+        router=router,
+        bus=bus,
+        journal=journal,
+        metrics=metrics,
+        intake=Intake(engine, router, bus, parts.clock, journal),
+        transcripts=Transcripts(engine),
+        genesys=await _genesys(settings, parts, stack),
+    )
 
 
 def open_engine(
@@ -191,93 +190,113 @@ async def _genesys(settings: Settings, parts: Parts, stack: AsyncExitStack) -> G
     return await stack.enter_async_context(open_genesys(settings.genesys, clock=OUTSIDE, random=parts.chance))
 
 
-async def _services(  # noqa: PLR0913 - the wiring names every part once
-    settings: Settings,
-    parts: Parts,
-    stack: AsyncExitStack,
-    engine: Engine,
-    genesys: Genesys | None,
-    bus: LocalBus,
-    journal: Journal,
-    transcripts: Transcripts,
-) -> Services:
+async def _listen(bridge: Bridge, genesys: GenesysClient) -> None:
+    await listen(
+        genesys,
+        bridge.intake,
+        bridge.settings.genesys.follow,
+        clock=OUTSIDE,
+        random=bridge.parts.chance,
+        on_note=bridge.journal.note,
+    )
+
+
+async def _worker(bridge: Bridge, stack: AsyncExitStack) -> Worker:
+    services, handlers = await _services(bridge, stack), bridge.settings.handlers
+
+    def make_context(delivery: Delivery, event: Event) -> Context:
+        return Context(services, delivery, event)
+
+    return Worker(
+        bridge.engine,
+        bridge.router,
+        make_context,
+        await _sender(bridge, stack),
+        bridge.parts.clock,
+        bridge.journal,
+        bridge.parts.chance,
+        Policy(HANDLER_WAITS, handlers.tries),
+        handlers.timeout,
+        bridge.parts.in_order,
+    )
+
+
+async def _services(bridge: Bridge, stack: AsyncExitStack) -> Services:
+    settings, parts = bridge.settings, bridge.parts
     return Services(
-        engine=engine,
+        engine=bridge.engine,
         gateway=await stack.enter_async_context(open_gateway(settings.gateway, clock=OUTSIDE, random=parts.chance)),
-        genesys=genesys,
-        bus=bus,
+        genesys=bridge.genesys,
+        bus=bridge.bus,
         clock=parts.clock,
-        journal=journal,
-        transcripts=transcripts,
+        journal=bridge.journal,
+        transcripts=bridge.transcripts,
         prompts=load_prompts(settings.prompts.path),
         models={model.name: model for model in settings.models},
         model=settings.gateway.model,
         budgets=settings.budgets,
         late_ms=None if parts.in_order else int(settings.cards.late * 1000),
-        unmask=frozenset(Kind(kind) for kind in settings.cards.unmask),
+        unmask=_unmasked(settings),
     )
 
 
-async def _sender(settings: Settings, parts: Parts, stack: AsyncExitStack, engine: Engine, journal: Journal) -> Sender:
+async def _sender(bridge: Bridge, stack: AsyncExitStack) -> Sender:
     outlets = {
         one.name: Outlet(await stack.enter_async_context(open_destination(one, clock=OUTSIDE, egress=open_egress)), one)
-        for one in settings.destinations
+        for one in bridge.settings.destinations
     }
-    return Sender(engine, outlets, parts.clock, journal, parts.chance)
+    return Sender(bridge.engine, outlets, bridge.parts.clock, bridge.journal, bridge.parts.chance)
 
 
-def _worker(settings: Settings, parts: Parts, services: Services, router: Router, sender: Sender) -> Worker:
-    def make_context(delivery: Delivery, event: Event) -> Context:
-        return Context(services, delivery, event)
-
-    return Worker(
-        services.engine,
-        router,
-        make_context,
-        sender,
-        parts.clock,
-        services.journal,
-        parts.chance,
-        Policy(HANDLER_WAITS, settings.handlers.tries),
-        settings.handlers.timeout,
-        parts.in_order,
-    )
-
-
-def _web(  # noqa: PLR0913 - the wiring names every part once
-    settings: Settings,
-    parts: Parts,
-    intake: Intake,
-    metrics: Metrics,
-    engine: Engine,
-    transcripts: Transcripts,
-    bus: LocalBus,
-) -> web.Application:
-    unmask = frozenset(Kind(kind) for kind in settings.cards.unmask)
+def _web(bridge: Bridge) -> web.Application:
+    settings = bridge.settings
 
     def count(source: str, code: str, seconds: float) -> None:
-        metrics.note("webhook", source=source, code=code, answered_ms=seconds * 1000)
+        bridge.metrics.note("webhook", source=source, code=code, answered_ms=seconds * 1000)
+
+    async def ready() -> str:
+        await bridge.engine.counts()
+        return ""
+
+    panel = make_panel(
+        _reader(bridge),
+        bridge.bus,
+        frame_ancestors=settings.panel.frame_ancestors,
+        admit=_admitting(settings),
+        clock=OUTSIDE,
+    )
+    app = web.Application()
+    app.add_routes(make_door(settings.webhooks, bridge.intake, settings.http, OUTSIDE, metrics=count))
+    app.add_routes([*make_health(ready), *make_metrics(bridge.metrics), *panel])
+    app.on_shutdown.append(panel.close)
+    return app
+
+
+def _reader(bridge: Bridge) -> Read:
+    unmask = _unmasked(bridge.settings)
 
     async def read(conversation: str) -> list[PanelLine]:
-        transcript = await transcripts.of(conversation)
+        transcript = await bridge.transcripts.of(conversation)
         return [
             PanelLine(line.seq, line.event, line.speaker, line.start_ms, show(line.text, transcript.vault, unmask))
             for line in transcript.lines()
         ]
 
-    async def ready() -> str:
-        await engine.counts()
-        return ""
-
-    app = web.Application()
-    app.add_routes(make_door(settings.webhooks, intake, settings.http, OUTSIDE, metrics=count))
-    app.add_routes(make_health(ready))
-    app.add_routes(make_metrics(metrics))
-    app.add_routes(
-        make_panel(read, bus, frame_ancestors=settings.panel.frame_ancestors, admit=_admit, clock=parts.clock)
-    )
-    return app
+    return read
 
 
-def _admit(request: web.Request, conversation: str) -> None:
-    """Who may see a panel: for now whoever can reach it, since it listens on loopback only."""
+def _unmasked(settings: Settings) -> frozenset[Kind]:
+    return frozenset(Kind(kind) for kind in settings.cards.unmask)
+
+
+def _admitting(settings: Settings) -> Admit:
+    """Who may see a panel: with panel.secret, who has a session for it; without, whoever is on this machine, for
+    then nothing else can reach it (`bridge.checks`).
+    """
+    secret = settings.panel.secret
+
+    def admit(request: web.Request, conversation: str) -> None:
+        if secret is not None:
+            verify_session(request.query.get("session", ""), conversation, secret.show(), OUTSIDE.now_ms() / 1000)
+
+    return admit

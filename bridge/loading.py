@@ -192,7 +192,7 @@ def _tuple(converter: Converter) -> Callable[[Any, Any], Any]:
                 raise ValueError(f"must be a list, not {_describe(value)}")
             return tuple(converter.structure(value, _of(list, inner)))
         if not isinstance(value, dict):
-            raise ValueError(f"must be a table with a name for each entry, not {_describe(value)}")
+            raise ValueError(f"must be a table of named entries, not {_describe(value)}")  # noqa: TRY004 - as all that is wrong
         if table is None:
             return tuple(converter.structure(value, _of(dict, str, get_args(inner)[1])).items())
         named = {name: {"name": name, **entry} if isinstance(entry, dict) else entry for name, entry in value.items()}
@@ -211,7 +211,7 @@ def _table(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
-            raise ValueError(f"must be a table, not {_describe(value)}")
+            raise ValueError(f"must be a table, not {_describe(value)}")  # noqa: TRY004 - as all that is wrong
         return structure(value, kind)
 
     return hook

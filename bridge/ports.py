@@ -113,7 +113,7 @@ class Callback:
 
 @frozen
 class Record:
-    """What happened on the way, for looking up: a card or an inference. `fields` hold figures and hashes, never text."""
+    """What happened on the way, for looking up: a card or an inference. `fields`: figures and hashes, never text."""
 
     key: str
     kind: Literal["card", "inference"]

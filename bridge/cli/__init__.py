@@ -13,11 +13,27 @@ from bridge.cli.filters import mask
 from bridge.cli.operate import callbacks, dead, deliveries, events
 from bridge.cli.record import record
 from bridge.cli.replay import replay
-from bridge.cli.serve import serve
+from bridge.cli.serve import link, serve
 from bridge.cli.sim import sim
 from bridge.cli.tokens import tokens
 
-COMMANDS = (demo, serve, replay, record, sim, check, routes, ask, mask, tokens, events, deliveries, callbacks, dead)
+COMMANDS = (
+    demo,
+    serve,
+    replay,
+    record,
+    sim,
+    check,
+    routes,
+    link,
+    ask,
+    mask,
+    tokens,
+    events,
+    deliveries,
+    callbacks,
+    dead,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -134,7 +134,7 @@ def drop_dead(keys: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001
 
 def _change(
     keys: tuple[str, ...],
-    everything: bool,
+    everything: bool,  # noqa: FBT001 - click's flag, handed on
     change: Callable[[Engine, str], Awaitable[bool]],
     said: str,
 ) -> None:

@@ -64,7 +64,7 @@ class Plan:
 )
 @click.option("--together", is_flag=True, help="At speed 1 and 10: all recordings begin at the same time.")
 @click.option("--patience", default=60.0, show_default=True, help="Seconds without any progress before giving up.")
-def replay(  # noqa: PLR0913 - one argument an option
+def replay(  # noqa: PLR0913, PLR0917 - one argument an option
     files: tuple[Path, ...],
     speed: str,
     out: Path | None,
@@ -111,7 +111,7 @@ async def _replay(plan: Plan, settings: Settings) -> int:
             read = await _run(bridge, plan, clock)
             results = await read_results(bridge.engine)
     rows = figures(results, read.events, timed=clock is not None)
-    rows |= {"lines refused": len(read.refused)} | (_verified(crm, results) if crm else {})
+    rows |= {"lines refused": len(read.refused)} | (_verified(crm) if crm else {})
     if plan.out:
         _write(plan.out, results)
     _show(rows, read)
@@ -157,7 +157,7 @@ async def _surroundings(plan: Plan, settings: Settings, stack: AsyncExitStack) -
     )
 
 
-def _verified(crm: SimCrm, results: Results) -> dict[str, int]:
+def _verified(crm: SimCrm) -> dict[str, int]:
     """What the simulated CRM says: it verifies each signature and counts what it gets twice."""
     return {
         "callbacks refused by the CRM": len(crm.refused),

@@ -101,19 +101,28 @@ def _fill(prompt: Prompt, values: Mapping[str, Masked], lines: Sequence[Line]) -
 
 
 def _problems(tree: Mapping[str, Any]) -> list[str]:
-    known: dict[str, type | tuple[type, ...]] = {"system": str, "user": str, "max_tokens": int, "temperature": (int, float), "examples": list}
+    known = {"system": (str,), "user": (str,), "max_tokens": (int,), "temperature": (int, float), "examples": (list,)}
     found = [f"{key} is missing" for key in ("system", "user") if key not in tree]
     found += [
-        f"{key} has the wrong type" for key, kind in known.items() if key in tree and not isinstance(tree[key], kind)
+        f"{key} has the wrong type" for key, kinds in known.items() if key in tree and type(tree[key]) not in kinds
     ]
     found += [f"{key} is no setting of a prompt" for key in tree if key not in {*known, "history"}]
+    if found:
+        return found
     history = tree.get("history", "all")
-    if history != "all" and (not isinstance(history, int) or history < 0):
+    if history != "all" and (type(history) is not int or history < 0):
         found.append('history must be "all" or a number of turns')
+    if tree.get("max_tokens", 1) < 1:
+        found.append("max_tokens must be 1 or more")
+    found += [
+        f"examples[{at}] must have a question and an answer, both text"
+        for at, one in enumerate(tree.get("examples", []))
+        if not (isinstance(one, dict) and all(type(one.get(name)) is str for name in ("question", "answer")))
+    ]
     try:
-        _JINJA.parse(tree.get("user", ""))
-    except (TemplateSyntaxError, TypeError) as error:
-        found.append(f"user is no template: {error}")
+        _JINJA.from_string(tree["user"])
+    except TemplateSyntaxError as error:
+        found.append(f"user is no template: line {error.lineno}: {error.message}")
     return found
 
 

@@ -206,7 +206,8 @@ def _base64(value: bytes, header: str, form: str) -> bytes:
 
 def _hmac(key: bytes, signed: bytes) -> bytes:
     """HMAC-SHA256, in pieces: for more than 2,047 bytes at once hashlib lets go of the interpreter's lock, and getting
-    it back from the engine's writer thread costs more than the hash."""
+    it back from the engine's writer thread costs more than the hash.
+    """
     made = hmac.new(key, digestmod=hashlib.sha256)
     for at in range(0, len(signed), _PIECE):
         made.update(signed[at : at + _PIECE])

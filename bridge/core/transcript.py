@@ -11,11 +11,15 @@ from bridge.core.events import Event, Speaker, TranscriptionStatus, Utterance
 from bridge.core.masking import Carry, Masked, Vault, hide
 
 ENDED = "SESSION_ENDED"
+_HARMLESS = {
+    ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+    ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+}
 
 
 @frozen
 class Line:
-    """One turn: `seq` is its event's place in the log."""
+    """One turn, on one line: nobody can speak in another's name. `seq` is its event's place in the log."""
 
     seq: int
     event: str
@@ -45,13 +49,17 @@ class Transcript:
         elif isinstance(event, Utterance) and event.final:
             self._open.setdefault(event.communication, True)
             carry = self._carries.setdefault(f"{event.communication}:{event.speaker}", Carry())
-            text = hide(disarm(event.text), self.vault, carry=carry)
+            text = hide(disarm(" ".join(event.text.splitlines())), self.vault, carry=carry)
             self._lines.append(Line(seq, event.id, event.speaker, event.start_ms, event.end_ms, text))
 
     def lines(self, until: int | None = None) -> list[Line]:
         """The lines by time of speech (they arrive out of order); `until`: as they were at that place of the log."""
         chosen = (line for line in self._lines if until is None or line.seq <= until)
         return sorted(chosen, key=lambda line: (line.start_ms, line.seq))
+
+    def find(self, event: str) -> Line | None:
+        """The line of an event, by its id; None when it told of no finished words."""
+        return next((line for line in reversed(self._lines) if line.event == event), None)
 
     @property
     def complete(self) -> bool:
@@ -61,4 +69,4 @@ class Transcript:
 
 def disarm(text: str) -> str:
     """Text without the signs that delimit it in a prompt."""
-    return text.replace("<", "‹").replace(">", "›")
+    return text.translate(_HARMLESS)
