@@ -94,10 +94,9 @@ class Tokenizer(Vocabulary):
 
     def settle(self, text: str) -> tuple[int, int]:
         """Up to the last certain border; in a long text that has none, up to a token's border near its middle."""
-        end = _last_border(text)
-        if end == 0 and len(text) > LONGEST_TAIL:
-            return self._seam(text)
-        return end, self.weigh(text[:end]) if end else 0
+        if border := _LAST_BORDER.match(text):
+            return border.end(), self.weigh(border[0])
+        return self._seam(text) if len(text) > LONGEST_TAIL else (0, 0)
 
     def _seam(self, text: str) -> tuple[int, int]:
         """A border between two tokens that the rest, taken by itself, has too.
@@ -110,7 +109,7 @@ class Tokenizer(Vocabulary):
         middle = len(ids) // 2
         for at in range(middle, min(middle + 8, len(ids))):
             head = self._ranks.decode(ids[:at])  # None: the border is inside a character
-            if head and self._ranks.encode(text[len(head) :]) == ids[at:]:
+            if head and _starts_anew(text, len(head)) and self._ranks.encode(text[len(head) :]) == ids[at:]:
                 return len(head), at
         return 0, 0
 
@@ -175,7 +174,8 @@ class StreamCounter:
     """Counts a text that comes in pieces: after each piece, exactly what the whole text so far costs.
 
     A run of more than LONGEST_TAIL characters without a border (a model that repeats one letter, a page of Chinese
-    without a full stop) is settled inside the run, at a token's border.
+    without a full stop) is settled inside the run, at a token's border. Only a run of nothing but contractions, or of
+    digits that are not of ASCII, is kept and counted whole.
     """
 
     vocabulary: Vocabulary
@@ -232,27 +232,21 @@ class StreamCounter:
         return fork
 
 
-# A sign of ASCII, or a comma or stop of Chinese and Japanese, after a letter or a digit. Not the apostrophe: o200k has
-# "can't" as one pre-token.
-_SIGN_AFTER_WORD = re.compile(
-    r".*(?<=[^\W_])(?=[!-&(-/:-@\[-`{-~\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])", re.DOTALL
+# The last place that is a pre-token's border in o200k and cl100k whatever follows. Before a space that follows no white
+# space: no pre-token goes on over it. Before a sign that follows a letter or digit: ditto, except the apostrophe, for
+# o200k has "can't" as one pre-token. Signs are those of ASCII, and the commas and stops of Chinese and Japanese.
+_LAST_BORDER = re.compile(
+    r".*(?:\S(?= )|[^\W_](?=[!-&(-/:-@\[-`{-~\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]))", re.DOTALL
 )
 
 
-def _last_border(text: str) -> int:
-    """The last place that is a pre-token's border in o200k and cl100k whatever follows, 0 if there is none.
+def _starts_anew(text: str, at: int) -> bool:
+    """Whether what follows is divided the same whatever precedes: not so in contractions and digits in threes.
 
-    Before a space that follows no white space: no pre-token goes on from one into the other, and the next one begins
-    with the space. Before a sign that follows a letter or digit: ditto.
+    Three digits of ASCII are always one token, so these need no care.
     """
-    at = text.rfind(" ")
-    while at > 0 and text[at - 1].isspace():
-        run = len(text[:at].rstrip())
-        at = run if text[run] == " " else text.rfind(" ", 0, run)
-    if at > 0 or len(text) < 64:  # short tails are counted faster than searched
-        return max(at, 0)
-    found = _SIGN_AFTER_WORD.match(text)
-    return found.end() if found else 0
+    after = text[at]
+    return "'" not in text[max(at - 3, 0) : at + 1] and (after.isascii() or unicodedata.category(after)[0] != "N")
 
 
 def _well_formed(text: str) -> str:
