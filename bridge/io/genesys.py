@@ -268,7 +268,9 @@ class GenesysClient:
             else:
                 if answer.status != 429 and not (repeat and answer.status >= 500):
                     return answer
-                wait = delay(failures, _POLICY, self._random(), retry_after=answer.retry_after)
+                # Up to a second more: the limit ends for all who share it at the same moment.
+                told = None if answer.retry_after is None else answer.retry_after + self._random()
+                wait = delay(failures, _POLICY, self._random(), retry_after=told)
                 if wait is None:
                     return answer
             _log.info("genesys_again", extra={"action": "genesys_again", "call": what, "wait_s": round(wait, 3)})

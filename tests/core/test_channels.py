@@ -241,5 +241,29 @@ def test_however_they_come_and_go_each_line_holds_what_its_conversations_need(st
             assert len(wanted) <= 20
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "participants", "purpose", "calls", "state", "conversationId", "participantId"]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+topics = st.sampled_from(
+    [ON_QUEUE, left("a")["topicName"], "v2.system.socket_closing", "v2.system.", "channel.metadata"]
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"topicName": topics | anything, "eventBody": anything, "result": anything}))
+def test_a_frame_of_any_shape_has_a_meaning_and_does_no_harm(frame: dict[str, Any]) -> None:
+    made = roster()
+    meaning(frame)
+    made.see(frame, 0)
+    assert len(made.wanted[0]) == 1 + COST * len(made.tracked)
+
+
 def test_the_limits_are_those_of_the_service_less_one_channel_for_renewal() -> None:
     assert (TOPICS, LINES) == (1000, 19)
