@@ -179,6 +179,10 @@ class GenesysClient:
 
     # --- token ---
 
+    async def token(self) -> Secret:
+        """A token that is good for a minute at least; proves that the credentials are."""
+        return (await self._fresh_token()).value
+
     async def _fresh_token(self, *, younger_than: float = float("inf")) -> Token:
         now, held = self._clock.monotonic(), self._token
         if held is not None and held.expires - now > EARLY and now - held.made < younger_than:

@@ -84,6 +84,10 @@ async def test_one_token_serves_until_a_minute_before_its_end(world: World) -> N
     assert world.calls("/oauth/token") == 2
 
 
+async def test_the_token_itself_comes_as_a_secret(world: World) -> None:
+    assert world.org.knows((await world.client.token()).show())
+
+
 async def test_many_who_wait_for_a_token_log_in_once(world: World) -> None:
     await asyncio.gather(*(world.client.conversation(CALL) for _ in range(30)))
     assert (world.calls("/oauth/token"), world.calls(CONVERSATION)) == (1, 30)
