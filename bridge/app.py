@@ -35,7 +35,7 @@ from bridge.io.sqlite import open_sqlite
 from bridge.ports import Clock, Delivery, Engine, Journal
 from bridge.router import Router
 from bridge.sender import Outlet, Sender
-from bridge.settings import Settings
+from bridge.settings import GenesysSettings, Settings
 from bridge.shipped import load_prompts
 from bridge.transcripts import Transcripts
 from bridge.worker import Worker
@@ -187,7 +187,16 @@ async def _watch(fault: asyncio.Future[None]) -> None:
 async def _genesys(settings: Settings, parts: Parts, stack: AsyncExitStack) -> GenesysClient | None:
     if not settings.genesys.client_id:
         return None
-    return await stack.enter_async_context(open_genesys(settings.genesys, clock=OUTSIDE, random=parts.chance))
+    return await stack.enter_async_context(connect_genesys(settings.genesys, parts.chance))
+
+
+def connect_genesys(
+    genesys: GenesysSettings, chance: Callable[[], float] = random.random
+) -> AbstractAsyncContextManager[GenesysClient]:
+    """Genesys Cloud's API, dialled past the guard: plain http goes only to the networks of `genesys.allow`."""
+    public = genesys.api_url.startswith("https:") or not genesys.api_url
+    session = open_egress(genesys.allow, public=public)
+    return open_genesys(genesys, clock=OUTSIDE, random=chance, session=session)
 
 
 async def _listen(bridge: Bridge, genesys: GenesysClient) -> None:

@@ -9,11 +9,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from bridge.app import load_router, open_engine
+from bridge.app import connect_genesys, load_router, open_engine
 from bridge.cli.running import DONE, FAILED, run, settings_or_exit
 from bridge.errors import BridgeError
-from bridge.io.clock import MachineClock
-from bridge.io.genesys import open_genesys
 from bridge.settings import Settings
 from bridge.shipped import load_prompts
 
@@ -86,7 +84,7 @@ async def _reach(url: str) -> str:
 
 async def _login(settings: Settings) -> str:
     try:
-        async with open_genesys(settings.genesys, clock=MachineClock(), random=lambda: 0.0) as genesys:
+        async with connect_genesys(settings.genesys) as genesys:
             await genesys.token()
     except BridgeError as error:
         return str(error)

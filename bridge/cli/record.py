@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import click
 from attrs import define, field
 
+from bridge.app import connect_genesys
 from bridge.cli.running import run, settings_or_exit, until_told_to_stop
 from bridge.core.genesys import parse
 from bridge.core.masking import Vault
@@ -19,7 +20,6 @@ from bridge.core.recording import write_line
 from bridge.core.redaction import redact
 from bridge.errors import ConfigError
 from bridge.io.clock import MachineClock
-from bridge.io.genesys import open_genesys
 from bridge.io.logs import LogJournal, set_up_logs
 from bridge.io.notifications import listen
 from bridge.lanes import first_of
@@ -44,7 +44,7 @@ async def _record(settings: Settings, out: Path, *, masked: bool) -> None:
         raise ConfigError(['genesys: client_id and follow are needed to record, such as follow = ["queue:ID"]'])
     clock = MachineClock()
     with out.open("ab") as file:
-        async with open_genesys(settings.genesys, clock=clock, random=random.random) as genesys:
+        async with connect_genesys(settings.genesys) as genesys:
             recorder = Recorder(file, clock, masked)
             listening = asyncio.create_task(
                 listen(
