@@ -1,6 +1,7 @@
 """The public face of the bridge: what a handler needs, and nothing else."""
 
-from bridge.context import Asking, Card, Context
+from bridge.cards import Card
+from bridge.context import Asking, Context
 from bridge.core.events import (
     AgentJoined,
     AgentLeft,

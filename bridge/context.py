@@ -5,24 +5,25 @@ Handlers see plain text. Every way out of the house goes through masking here, s
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from attrs import define, field, frozen
 
-from bridge.core.budget import Window, day_of
+from bridge.cards import Card, CardState, digest
+from bridge.core.borrowing import Borrowed
+from bridge.core.budget import Window, day_of, reservation
 from bridge.core.codec import load
-from bridge.core.concealing import Conceal
 from bridge.core.events import Event, Utterance
-from bridge.core.masking import Kind, Masked, Reveal, Vault, hide
+from bridge.core.masking import Kind, Masked, hide
 from bridge.core.prompts import Built, Prompt, build
 from bridge.core.tokens import vocabulary_of
 from bridge.core.transcript import Transcript, disarm
-from bridge.errors import BridgeError, BudgetError, ConfigError
+from bridge.errors import BudgetError, ConfigError
 from bridge.ports import (
     Answer,
     AnswerStream,
@@ -39,15 +40,12 @@ from bridge.ports import (
     Message,
     Record,
     Reservation,
+    Usage,
 )
 from bridge.settings import Budgets, Model
 from bridge.transcripts import Transcripts
 
-CardState = Literal["ready", "superseded", "expired", "withheld", "failed"]
-
-
-class CardExpired(BridgeError):  # noqa: N818 - ends the handler, no error of anybody
-    """The card's first words came too late to help: nothing was shown, and the handler ends."""
+T = TypeVar("T")
 
 
 @frozen
@@ -76,7 +74,7 @@ class Context:
     services: Services
     delivery: Delivery
     event: Event
-    _vault: Vault = field(init=False, factory=Vault)
+    vault: Borrowed = field(init=False, factory=Borrowed)
     _callbacks: list[tuple[str, str, dict[str, Any]]] = field(init=False, factory=list)
     _records: list[Record] = field(init=False, factory=list)
     _cards: list[Card] = field(init=False, factory=list)
@@ -101,7 +99,10 @@ class Context:
         return card
 
     def callback(self, destination: str, name: str, **fields: Any) -> None:
-        """Note an effect: posted, masked, after this handler has ended well; exactly one entry at the other end."""
+        """Note an effect: posted, masked, after this handler has ended well; exactly one entry at the other end.
+
+        Texts, keys, and numbers that read like personal data are masked. Hand times over as text.
+        """
         self._callbacks.append((destination, name, fields))
 
     async def history(self) -> list[Event]:
@@ -112,7 +113,7 @@ class Context:
     async def transcript(self) -> Transcript:
         """The conversation's masked turns, up to now."""
         transcript = await self.services.transcripts.of(self.event.conversation)
-        self._vault = transcript.vault
+        self.vault.of = transcript.vault
         return transcript
 
     @property
@@ -136,11 +137,9 @@ class Context:
 
     async def end(self, state: CardState) -> Sequence[Effect]:
         """Close the cards in that state; what is to be stored: records always, callbacks only after success."""
+        callbacks = await self._effects() if state == "ready" and self._callbacks else []
         self._records += [card.end(state) for card in self._cards]
-        if state != "ready":
-            return self._records
-        await self.transcript()
-        return [*self._records, *(self._callback(n, *noted) for n, noted in enumerate(self._callbacks, 1))]
+        return [*self._records, *callbacks]
 
     def on_close(self, closing: Callable[[], Awaitable[object]]) -> None:
         """Have `closing` awaited when the handler is left, however it is left."""
@@ -149,6 +148,25 @@ class Context:
     async def close(self) -> None:
         """Leave every stream that is still open: that closes it upstream. By the task that ran the handler."""
         await self._open.aclose()
+
+    def mask(self, text: str, transcript: Transcript) -> Masked:
+        """Text masked for leaving; the event's own words as its turn has them, since a number may have begun before."""
+        if isinstance(self.event, Utterance) and text == self.event.text:
+            said = transcript.find(self.event.id)
+            if said is not None:
+                return said.text
+        return hide(disarm(text), self.vault)
+
+    async def _effects(self) -> list[Callback]:
+        transcript = await self.transcript()
+
+        def mask(text: str) -> str:
+            return self.mask(text, transcript).text
+
+        return [
+            self._callback(n, destination, name, _masked(fields, mask))
+            for n, (destination, name, fields) in enumerate(self._callbacks, 1)
+        ]
 
     def _callback(self, n: int, destination: str, name: str, fields: dict[str, Any]) -> Callback:
         stored = self.delivery.event
@@ -159,7 +177,7 @@ class Context:
                 "conversation": stored.conversation,
                 "event": stored.id,
                 "handler": self.delivery.handler,
-                **_masked(fields, self._vault),
+                **fields,
             },
         }
         key = f"{self.delivery.key}:{n}"
@@ -200,45 +218,23 @@ class Asking:
         return "".join([piece async for piece in self])
 
     async def _pieces(self) -> AsyncGenerator[str, None]:
-        built, prompt = await self._build()
-        await self._reserve(built.prompt_tokens + prompt.max_tokens)
-        async with self._stream(built, prompt) as stream:
+        async with await self._prepare() as stream:
             async for piece in stream:
                 yield piece
 
-    async def _build(self) -> tuple[Built, Prompt]:
+    async def _prepare(self) -> _Metered:
         services, ctx = self.ctx.services, self.ctx
         prompt = services.prompts.get(self.prompt)
         if prompt is None:
             raise ConfigError([f"prompts: there is no {self.prompt}.toml; there are {', '.join(services.prompts)}"])
         transcript = await ctx.transcript()
-        values = {name: hide(disarm(value), transcript.vault) for name, value in self.values.items()}
+        values = {name: ctx.mask(value, transcript) for name, value in self.values.items()}
         lines = transcript.lines(None if self.whole else ctx.delivery.event.seq)
         model = services.models.get(self.model, Model(name=self.model))
         window = Window(context=model.context, output=min(model.output, prompt.max_tokens))
-        return build(prompt, values, lines, window, vocabulary_of(self.model)), prompt
-
-    async def _reserve(self, amount: int) -> None:
-        """Set the tokens aside, so that no cap is ever passed however many run at once."""
-        services, conversation = self.ctx.services, self.ctx.event.conversation
-        caps = (
-            (f"conversation:{conversation}", services.budgets.conversation),
-            (f"tenant:{day_of(services.clock.now_ms())}", services.budgets.tenant_per_day),
-        )
-        wanted = tuple(cap for cap in caps if cap[1])
-        if wanted and not await services.engine.reserve(
-            Reservation(self.key, amount, wanted, self.ctx.delivery.partition)
-        ):
-            raise BudgetError(
-                f"a call of {amount} tokens would pass a cap of [budgets]: conversation or tenant_per_day"
-            )
-
-    def _stream(self, built: Built, prompt: Prompt) -> _Metered:
+        built = build(prompt, values, lines, window, vocabulary_of(self.model))
         messages = tuple(Message(turn.role, turn.content) for turn in built.turns)
-        model = self.ctx.services.models.get(self.model)
-        inference = Inference(
-            self.key, self.model, messages, prompt.max_tokens, prompt.temperature, model.fallback if model else ()
-        )
+        inference = Inference(self.key, self.model, messages, window.output, prompt.temperature, model.fallback)
         return _Metered(self, inference, built)
 
 
@@ -255,6 +251,7 @@ class _Metered:
     async def __aenter__(self) -> AnswerStream:
         gateway = self.asking.ctx.services.gateway
         try:
+            await unbroken(self._reserve())
             self._stream = await self._stack.enter_async_context(gateway.open_answer(self.inference))
         except BaseException:
             await self._charge(0)
@@ -262,17 +259,32 @@ class _Metered:
         return self._stream
 
     async def __aexit__(self, *error: object) -> None:
-        await self._stack.aclose()
-        answer = self._stream.answer if self._stream else None
-        if answer is None:
-            await self._charge(self.built.prompt_tokens)
-            return
-        self.asking.answer = answer
-        await self._charge(answer.usage.prompt_tokens + answer.usage.completion_tokens)
-        self._keep(answer)
+        try:
+            await self._stack.aclose()
+        finally:
+            self.asking.answer = answer = self._stream.answer if self._stream else None
+            used = answer.usage if answer else Usage(self.built.prompt_tokens)
+            await self._charge(used.prompt_tokens + used.completion_tokens)
+        if answer is not None:
+            self._keep(answer)
+
+    async def _reserve(self) -> None:
+        """Set the tokens aside, so that no cap is ever passed however many run at once. Raises BudgetError."""
+        ctx, services = self.asking.ctx, self.asking.ctx.services
+        caps = (
+            (f"conversation:{ctx.event.conversation}", services.budgets.conversation),
+            (f"tenant:{day_of(services.clock.now_ms())}", services.budgets.tenant_per_day),
+        )
+        wanted = tuple(cap for cap in caps if cap[1])
+        amount = reservation(self.built.prompt_tokens, self.inference.max_tokens)
+        wish = Reservation(self.inference.key, amount, wanted, ctx.delivery.partition)
+        if wanted and not await services.engine.reserve(wish):
+            raise BudgetError(
+                f"a call of {amount} tokens would pass a cap of [budgets]: conversation or tenant_per_day"
+            )
 
     async def _charge(self, used: int) -> None:
-        await self.asking.ctx.services.engine.settle(self.inference.key, used)
+        await unbroken(self.asking.ctx.services.engine.settle(self.inference.key, used))
 
     def _keep(self, answer: Answer) -> None:
         ctx = self.asking.ctx
@@ -285,97 +297,39 @@ class _Metered:
             "total_ms": answer.total_ms,
             "dropped_turns": self.built.dropped,
         }
-        fields = {"prompt": self.asking.prompt, "text_sha256": _digest(answer.text), **figures}
+        fields = {"prompt": self.asking.prompt, "text_sha256": digest(answer.text), **figures}
         ctx._records.append(ctx.record(self.inference.key, "inference", answer.outcome, fields))  # noqa: SLF001
         ctx.services.journal.note(
             "answered", key=self.inference.key, conversation=ctx.event.conversation, outcome=answer.outcome, **figures
         )
 
 
-@define
-class Card:
-    """One suggestion on the panel. `text` is what it says so far, masked."""
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """The same structure with every text masked, keys too, and numbers where they read like personal data.
 
-    ctx: Context
-    based_on: Utterance
-    key: str
-    _masked: list[str] = field(init=False, factory=list)
-    _shown: list[str] = field(init=False, factory=list)
-    _conceal: Conceal | None = field(init=False, default=None)
-    _reveal: Reveal | None = field(init=False, default=None)
-    _first_ms: int | None = field(init=False, default=None)
-
-    @property
-    def text(self) -> str:
-        """What the card says so far, masked."""
-        return "".join(self._masked)
-
-    def write(self, piece: str) -> None:
-        """Add a piece and show it. Raises CardExpired when the first one comes too late."""
-        services = self.ctx.services
-        if self._conceal is None or self._reveal is None:
-            self._begin()
-            self._conceal, self._reveal = Conceal(self.ctx._vault), Reveal(self.ctx._vault, services.unmask)  # noqa: SLF001
-        self._add(self._conceal.feed(piece), self._reveal)
-
-    def end(self, state: CardState) -> Record:
-        """Close the card: the last of its text is shown, or all of it withdrawn."""
-        if state == "ready" and self._conceal and self._reveal:
-            self._add(self._conceal.close(), self._reveal)
-            self._shown.append(self._reveal.close().text)
-        final = "withheld" if state == "ready" and not self.text else state
-        self._publish(final)
-        self.ctx.services.journal.note("card", key=self.key, conversation=self.ctx.event.conversation, state=final)
-        return self.ctx.record(self.key, "card", final, self._figures())
-
-    def _begin(self) -> None:
-        services = self.ctx.services
-        self._first_ms = services.clock.now_ms()
-        if services.late_ms is not None and self.ctx.age_ms > services.late_ms:
-            raise CardExpired(f"its first words came {self.ctx.age_ms} ms after the words they answer")
-
-    def _add(self, masked: Masked, reveal: Reveal) -> None:
-        if masked.text:
-            self._masked.append(masked.text)
-            self._shown.append(reveal.feed(masked.text).text)
-            self._publish("open")
-
-    def _publish(self, state: str) -> None:
-        """The whole card at each change: a message that is lost on the way does no harm."""
-        message = {
-            "type": "card",
-            "card": self.key,
-            "state": state,
-            "text": "".join(self._shown) if state in {"open", "ready"} else "",
-            "based_on": [self.based_on.id],
-        }
-        self.ctx.services.bus.publish(self.ctx.event.conversation, orjson.dumps(message))
-
-    def _figures(self) -> dict[str, Any]:
-        return {
-            "based_on": [self.based_on.id],
-            "said_ms": self.based_on.end_ms,
-            "told_ms": self.based_on.at_ms,
-            "received_ms": self.ctx.delivery.event.received_ms,
-            "first_shown_ms": self._first_ms,
-            "ended_ms": self.ctx.services.clock.now_ms(),
-            "text_sha256": _digest(self.text),
-        }
-
-
-def _masked(value: Any, vault: Vault) -> Any:
-    """The same structure with every text masked, keys too."""
+    Raises TypeError for what else JSON might take, such as a dataclass: nobody would have looked into it.
+    """
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, str):
-        return hide(value, vault).text
+        return mask(value)
+    if isinstance(value, (int, float)):
+        return value if mask(str(value)) == str(value) else mask(str(value))
     if isinstance(value, Mapping):
-        return {hide(str(key), vault).text: _masked(inner, vault) for key, inner in value.items()}
+        return {mask(str(key)): _masked(inner, mask) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_masked(inner, vault) for inner in value]
-    return value
+        return [_masked(inner, mask) for inner in value]
+    raise TypeError(f"a callback takes text, numbers, lists and mappings, and no {type(value).__name__}")
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, also when we are cancelled meanwhile; only then the cancellation goes on."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 MakeContext = Callable[[Delivery, Event], Context]

@@ -110,7 +110,7 @@ def figures(results: Results, expected: set[str], *, timed: bool) -> dict[str, i
         "deliveries finished": deliveries["finished"],
         "deliveries dead": deliveries["dead"],
         "suggestions shown": cards["ready"],
-        "suggestions superseded": cards["superseded"] + deliveries["superseded"] - _carded(results),
+        "suggestions superseded": deliveries["superseded"],
         "suggestions expired": cards["expired"],
         "suggestions withheld or failed": cards["withheld"] + cards["failed"],
     }
@@ -128,11 +128,6 @@ def figures(results: Results, expected: set[str], *, timed: bool) -> dict[str, i
         "order broken": order_broken(results),
     }
     return rows
-
-
-def _carded(results: Results) -> int:
-    """Superseded deliveries whose card is counted already."""
-    return sum(record.kind == "card" and record.state == "superseded" for record in results.records)
 
 
 def _first_tokens(waits: Sequence[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Which handler wants which event. Finds handlers, calls none.
+"""Which handler wants which event.
 
 router = Router("assist")
 
@@ -39,8 +39,20 @@ class Route:
     mode: Mode
 
     def wants(self, event: Event) -> bool:
-        """Whether this route gets a delivery of the event."""
-        return isinstance(event, self.kind) and self.when(event)
+        """Whether this route gets a delivery of the event.
+
+        `when` is the users' code and may raise anything. No door may fail by it: then yes, and `handle` raises it
+        again where it is retried, listed and seen.
+        """
+        try:
+            return isinstance(event, self.kind) and self.when(event)
+        except Exception:  # noqa: BLE001 - see above
+            return True
+
+    async def handle(self, event: Event, ctx: Context) -> None:
+        """Call the handler. Raises whatever it raises."""
+        if self.when(event):
+            await self.handler(event, ctx)
 
 
 @define

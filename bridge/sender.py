@@ -1,4 +1,4 @@
-"""Sends callbacks: a lane per destination and conversation, so that nobody waits for a destination that is not theirs."""
+"""Sends callbacks: a lane per destination and conversation, so that nobody waits for somebody else's destination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAUSE_SECONDS = 3_600.0
 
 @define
 class Outlet:
-    """A destination with its limits. `open_at`: monotonic seconds before which nothing is sent (410, breaker)."""
+    """A destination with its limits. `open_at`: monotonic seconds before which nothing is sent, after a 410."""
 
     destination: Destination
     settings: DestinationSettings
@@ -71,20 +71,21 @@ class Sender:
         return seconds
 
     async def _send(self, outlet: Outlet, callback: Callback) -> Reply:
-        while (wait := outlet.open_at - self.clock.monotonic()) > 0:
-            await self.clock.sleep(wait)
         async with outlet.slots:
+            while (wait := outlet.open_at - self.clock.monotonic()) > 0:
+                await self.clock.sleep(wait)
             return await outlet.destination.send(callback)
 
     def _again(self, outlet: Outlet, callback: Callback, reply: Reply, *, pause: bool) -> float | None:
         """Seconds until the next try; None when its tries or its time are used up."""
+        hint = reply.retry_after
         if pause:
-            outlet.open_at = self.clock.monotonic() + PAUSE_SECONDS
-            self.journal.note("paused", destination=callback.destination, seconds=PAUSE_SECONDS, level="error")
-            return PAUSE_SECONDS
+            hint = PAUSE_SECONDS
+            outlet.open_at = self.clock.monotonic() + hint
+            self.journal.note("paused", destination=callback.destination, seconds=hint, level="error")
         policy = Policy(CALLBACK_WAITS, outlet.settings.tries, outlet.settings.give_up_after)
         age = (self.clock.now_ms() - callback.stored_ms) / 1000
-        return delay(callback.attempts + 1, policy, self.chance(), retry_after=reply.retry_after, age=age)
+        return delay(callback.attempts + 1, policy, self.chance(), retry_after=hint, age=age)
 
     async def _park(self, callback: Callback, epoch: int, reply: Reply, seconds: float) -> None:
         self._note("callback_parked", callback, reply, level="warning")

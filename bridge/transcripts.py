@@ -24,7 +24,12 @@ class Transcripts:
     _kept: OrderedDict[str, tuple[Transcript, asyncio.Lock]] = field(init=False, factory=OrderedDict)
 
     async def of(self, conversation: str) -> Transcript:
-        """The conversation's transcript, up to now. Shared: callers read it and do not change it."""
+        """The conversation's transcript, up to now. Shared: callers read it and do not change it.
+
+        Events that belong to no conversation ("") have none: they may be anybody's.
+        """
+        if not conversation:
+            return Transcript()
         transcript, lock = self._kept.setdefault(conversation, (Transcript(), asyncio.Lock()))
         self._kept.move_to_end(conversation)
         if len(self._kept) > self.limit:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from bridge.context import CardExpired, Context, MakeContext
+from bridge.cards import CardExpired
+from bridge.context import Context, MakeContext
 from bridge.core.codec import load
 from bridge.core.events import Event
 from bridge.core.masking import Vault, hide
@@ -25,6 +26,7 @@ from bridge.router import Route, Router
 from bridge.sender import Sender
 
 PROBE_SECONDS = 0.1
+PATIENT = Policy(HANDLER_WAITS, tries=5)
 
 
 @frozen
@@ -47,7 +49,11 @@ class Parked:
 
 @define
 class Worker:
-    """Runs until cancelled. `in_order`: run `latest` lanes in order too, for a replay that must repeat exactly."""
+    """Runs until cancelled.
+
+    `timeout` of one run, in seconds. `in_order`: run `latest` lanes in order too, as a replay does that must repeat.
+    `at_once`: so many handlers run beside each other; a backlog of many conversations would else open as many sockets.
+    """
 
     engine: Engine
     router: Router
@@ -56,10 +62,15 @@ class Worker:
     clock: Clock
     journal: Journal
     chance: Callable[[], float]
-    policy: Policy = Policy(HANDLER_WAITS, tries=5)
+    policy: Policy = PATIENT
     timeout: float = 120.0
     in_order: bool = False
+    at_once: int = 500
+    _slots: asyncio.Semaphore = field(init=False)
     _held: dict[int, tuple[int, asyncio.Task[None]]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.at_once)
 
     async def run(self) -> None:
         """Take the partitions that are this worker's share, work on them, give back what is no longer."""
@@ -80,7 +91,9 @@ class Worker:
             return
         owners = await self.engine.owners()
         free = {part for part in missing if owners.get(part) not in alive - {self.engine.worker}}
-        for part, epoch in (await self.engine.acquire(free) if free else {}).items():
+        if not free:
+            return
+        for part, epoch in (await self.engine.acquire(free)).items():
             self._held[part] = (epoch, group.create_task(self._own(part, epoch)))
         self.journal.note("acquired", partitions=len(free), workers=len(alive))
 
@@ -93,16 +106,20 @@ class Worker:
             await self.engine.release({part: epoch for part, (epoch, _) in given.items()})
 
     async def _own(self, partition: int, epoch: int) -> None:
-        """Everything of one partition. Ends, and stops what runs, when another owner has taken over."""
+        """Everything of one partition. Ends when another owner has taken over."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.sender.run(partition, epoch))
-                lanes = Lanes[Delivery](lambda delivery, lane: self._settle(delivery, lane, epoch), group)
-                async for delivery in self.engine.tail(partition, epoch):
-                    lanes.put((delivery.handler, delivery.event.conversation), delivery)
-                raise Fenced
+            await self._work_on(partition, epoch)
         except* Fenced:
             self.journal.note("fenced", partition=partition, level="warning")
+
+    async def _work_on(self, partition: int, epoch: int) -> None:
+        """Never returns: raises Fenced, which stops what runs."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.sender.run(partition, epoch))
+            lanes = Lanes[Delivery](lambda delivery, lane: self._settle(delivery, lane, epoch), group)
+            async for delivery in self.engine.tail(partition, epoch):
+                lanes.put((delivery.handler, delivery.event.conversation), delivery)
+            raise Fenced
 
     async def _settle(self, delivery: Delivery, lane: Lane[Delivery], epoch: int) -> None:
         """Run a delivery until it is over."""
@@ -138,9 +155,10 @@ class Worker:
         route = self.router.find(delivery.handler)
         if route is None:
             return Settled("dead", error=f"no handler is named {delivery.handler}; enable it and send this again")
-        if self._latest(delivery) and lane.newer.is_set():
-            return Settled("superseded")
-        return await self._run(route, event, self.make_context(delivery, event), lane)
+        async with self._slots:
+            if self._latest(delivery) and lane.newer.is_set():
+                return Settled("superseded")
+            return await self._run(route, event, self.make_context(delivery, event), lane)
 
     async def _run(self, route: Route, event: Event, ctx: Context, lane: Lane[Delivery]) -> Settled | Parked:
         """Call the handler and say what its end means. Handlers are the users' code: they may raise anything."""
@@ -151,7 +169,8 @@ class Worker:
         except CardExpired:
             return Settled("finished", await ctx.end("expired"))
         except Later as wish:
-            return Parked(wish.seconds, ctx.delivery.attempts, str(wish))
+            await ctx.end("withheld")
+            return Parked(wish.seconds, ctx.delivery.attempts, _safe(str(wish)))
         except Exception as error:  # noqa: BLE001 - see above
             return await self._failed(error, ctx)
 
@@ -187,15 +206,23 @@ class Worker:
             **figures,
         }
         if error:
-            last = hide(error.strip().splitlines()[-1], Vault())
-            self.journal.note(action, **fields, error=last, level="error" if action == "dead" else "warning")
+            last = next(line for line in reversed(error.splitlines()) if line.strip(" +-|"))
+            self.journal.note(
+                action, **fields, error=hide(last, Vault()), level="error" if action == "dead" else "warning"
+            )
         else:
             self.journal.note(action, **fields)
 
 
 async def _handle(route: Route, event: Event, ctx: Context) -> None:
+    """A handler's own broken awaits are its failure; only if somebody cancelled *us* are we cancelled."""
     try:
-        await route.handler(event, ctx)
+        await route.handle(event, ctx)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("the handler awaited something that had been cancelled") from error
     finally:
         await ctx.close()
 
