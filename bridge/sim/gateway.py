@@ -144,7 +144,8 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         return refused.response()
     except web.HTTPException as error:
         where = f"({request.method} {request.path})"
-        return Refused(error.status, f"{error.reason} {where}", code="unknown_url").response(error.headers.get("Allow"))
+        refused = Refused(error.status, f"{error.reason} {where}", code="unknown_url")
+        return refused.response(Allow=error.headers.get("Allow"), Location=error.headers.get("Location"))
     return response
 
 

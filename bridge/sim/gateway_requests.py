@@ -30,10 +30,11 @@ class Refused(Exception):  # noqa: N818 - what the service says, not an error of
         self.status, self.retry_after = status, retry_after
         self.error = {"message": message, "type": kind, "param": param, "code": code}
 
-    def response(self, allow: str | None = None) -> web.Response:
-        """As the client sees it. `allow`: the methods that a 405 names."""
-        headers = {hdrs.RETRY_AFTER: self.retry_after, hdrs.ALLOW: allow or ""}
+    def response(self, **headers: str | None) -> web.Response:
+        """As the client sees it, with the headers that have a value."""
         given = {name: value for name, value in headers.items() if value}
+        if self.retry_after:
+            given[hdrs.RETRY_AFTER] = self.retry_after
         return web.json_response({"error": self.error}, status=self.status, headers=given)
 
 

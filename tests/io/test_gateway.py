@@ -203,6 +203,15 @@ async def test_a_wait_beyond_the_time_that_is_left_is_not_begun(sim: SimGateway,
     assert error.retry_after == 3600
 
 
+async def test_what_is_left_is_counted_from_the_call_on(sim: SimGateway, gateway: Gateway, clock: FakeClock) -> None:
+    sim.faults = Faults(refuse=9, retry_after="40")
+    asking = asyncio.create_task(refused(gateway))
+    await until(lambda: clock.waits == [40])
+    await clock.advance(40)
+    assert (await asking).retry_after == 40
+    assert sim.posts == 2
+
+
 async def test_waits_are_spread_by_chance(sim: SimGateway, settings: GatewaySettings, clock: FakeClock) -> None:
     sim.faults = Faults(refuse=2, status=500)
     async with open_gateway(settings, clock=clock, random=lambda: 0.5) as gateway:
@@ -261,7 +270,7 @@ async def test_all_tries_together_end_with_the_total(
     sim.faults = Faults(stall_first=99)
     patient = evolve(settings, tries=99)
     async with open_gateway(patient, clock=clock, random=lambda: 0.0) as gateway:
-        asking = asyncio.create_task(refused(gateway))
+        asking = asyncio.create_task(refused(gateway, fallback=("gpt-4o-mini",)))
         for posts in range(1, 5):
             await until(lambda posts=posts: sim.posts == posts and clock.waits == [15])  # type: ignore[misc]  # ditto
             await clock.advance(15)

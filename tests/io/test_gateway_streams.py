@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from attrs import evolve
@@ -99,6 +99,24 @@ async def test_it_is_used_again_after_an_end_that_comes_late() -> None:
             assert [piece async for piece in stream] == []
         await ask(gateway)
     assert raw.connections == 1
+
+
+async def test_as_many_answers_stream_at_once_as_are_asked_for() -> None:
+    async with speaking_to(endless) as (gateway, raw), AsyncExitStack() as stack:
+        for n in range(120):
+            await stack.enter_async_context(gateway.open_answer(evolve(QUESTION, key=str(n))))
+        assert raw.connections == 120
+
+
+async def test_no_cookie_and_no_proxy_of_the_machine_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    head = HEAD.replace(b"\r\n", b"\r\nSet-Cookie: who=you\r\n", 1)
+    async with raw_server(saying(*framed(frame("hi"), DONE), head=head)) as raw:
+        settings = GatewaySettings(url=raw.url.replace("127.0.0.1", "localhost"))
+        async with open_gateway(settings, clock=MachineClock(), random=lambda: 0.0) as gateway:
+            await ask(gateway)
+            await ask(gateway)
+    assert "cookie" not in raw.heads[1].lower()
 
 
 async def test_a_refusal_gives_its_connection_back_too() -> None:
@@ -203,13 +221,21 @@ async def test_a_cancelled_call_that_was_never_answered_closes_the_upstream() ->
             await asking
 
 
-async def test_a_cut_closes_the_upstream_before_the_last_piece_is_read() -> None:
-    async with left_at_once(endless) as (gateway, now):
-        question = gateway.open_answer(evolve(QUESTION, max_tokens=1))
-        now()
-        async with question as stream:
-            await anext(aiter(stream), None)
-            await asyncio.sleep(0)
+async def test_a_cut_closes_the_upstream_though_the_reader_stays() -> None:
+    gone = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        await line.say(HEAD, chunk(frame("hi there")))
+        await line.closed()
+        gone.set()
+
+    async with (
+        speaking_to(script) as (gateway, _),
+        gateway.open_answer(evolve(QUESTION, max_tokens=1)) as stream,
+        asyncio.timeout(AT_ONCE),
+    ):
+        assert await anext(aiter(stream)) == "hi"
+        await gone.wait()
 
 
 # --- streams that break off
@@ -434,6 +460,23 @@ async def test_the_budget_holds_for_it_too() -> None:
     async with speaking_to(whole(b"application/json; charset=utf-8", COMPLETION % b"stop")) as (gateway, _):
         answer = await ask(gateway, max_tokens=1)
     assert (answer.text, answer.outcome) == ("hi", "cut")
+
+
+ANGRY_FACE = "\\ud83e\\udd2c"
+"""One character of more than one token."""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        saying(*framed(frame(ANGRY_FACE), DONE)),
+        whole(b"application/json", COMPLETION.replace(b"hi there", ANGRY_FACE.encode()) % b"stop"),
+    ],
+)
+async def test_a_budget_too_small_for_the_first_character_lets_nothing_through(script: Script) -> None:
+    async with speaking_to(script) as (gateway, _):
+        answer = await ask(gateway, max_tokens=1)
+    assert (answer.text, answer.outcome) == ("", "cut")
 
 
 @pytest.mark.parametrize(

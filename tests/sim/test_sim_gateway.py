@@ -138,6 +138,7 @@ async def test_a_wrong_place_is_refused(session: ClientSession, method: str, pat
     async with session.request(method, path) as response:
         assert response.status == status
         assert (await response.json())["error"]["code"] == "unknown_url"
+        assert ("Allow" in response.headers) == (status == 405)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,9 @@ async def test_faults_can_be_of_some_models_only(sim: SimGateway, session: Clien
 
 async def test_it_redirects(sim: SimGateway, session: ClientSession) -> None:
     sim.faults = Faults(redirect="http://127.0.0.1:9/elsewhere")
-    assert (await post(session, asked()))[0] == 307
+    headers = {"Authorization": "Bearer k"}
+    async with session.post("/v1/inference", json=asked(), headers=headers, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (307, "http://127.0.0.1:9/elsewhere")
 
 
 @pytest.mark.parametrize("cut", ["bytes", "random"])
