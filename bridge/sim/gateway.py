@@ -144,8 +144,8 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         return refused.response()
     except web.HTTPException as error:
         where = f"({request.method} {request.path})"
-        refused = Refused(error.status, f"{error.reason} {where}", code="unknown_url")
-        return refused.response(Allow=error.headers.get("Allow"), Location=error.headers.get("Location"))
+        misplaced = Refused(error.status, f"{error.reason} {where}", code="unknown_url")
+        return misplaced.response(Allow=error.headers.get("Allow"), Location=error.headers.get("Location"))
     return response
 
 

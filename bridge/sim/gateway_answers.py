@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 
 HEADINGS = ("Reason:", "Actions:", "Outcome:", "Follow-up:")
 _SENTENCE = re.compile(r"[^.!?…]+(?:\.(?=\w)[^.!?…]+)*[.!?…]*")
-_WORD = re.compile(r"\[[A-Z_]+_\d+\]|[^\W_][\w'-]*")
+_PLACEHOLDER = re.compile(r"\[[A-Z_]+_\d+\]")
+_AMOUNT = re.compile(r"[$€£]\d[\d,.]*\d|(?<=number )\d+")
+_THING = re.compile(r"\b(my|our|the|an?) ((?:[\w'-]+ ){0,2}[\w'-]+(?=[.,;:!?…]|$)|[\w'-]+)", re.IGNORECASE)
 _NEED = re.compile(
     r"\b(want|need|like to|can't|cannot|could you|can you|problem|wrong|broken|charged|missing|lost|cancel|change"
     r"|refund|help|ache|pain|sore|hurts?|trouble|because)\b",
@@ -25,21 +27,18 @@ _WHEN = re.compile(
     re.IGNORECASE,
 )
 _CLOSING = re.compile(r"\b(thank|thanks|bye|great|perfect|lovely|fine|okay|good|appreciate|not happy)\b", re.IGNORECASE)
-_COMMON = frozenset(
-    """about after again also because been before being could does doing done don't from going have haven't hello here
-    into it's just know like make more much need only other over please really said same should some still than thank
-    thanks that that's their them then there they they're thing this those very want well were what what's when where
-    which while will with would yeah you're your okay""".split()  # noqa: SIM905 - forty words are read, not parsed
-)
-_OPENINGS = (
-    "I understand, and I'm glad you told me.",
-    "Thank you for explaining that.",
-    "I see what you mean.",
-    "I'm sorry about the trouble.",
-    "Of course, I can help with that.",
+_DONE = re.compile(r"\b(I've|I have|is done|that's done|all set|will be)\b", re.IGNORECASE)
+_MOODS = (
+    (re.compile(r"\b(thanks?|bye|perfect|relief|that's everything)\b", re.IGNORECASE), "Gladly."),
+    (
+        re.compile(r"!|\b(wrong|again|waited|waiting|absolutely not)\b", re.IGNORECASE),
+        "I'm sorry, I can hear what this costs you.",
+    ),
+    (re.compile(r"\?"), "Let me give you a clear answer to that."),
+    (re.compile(""), "Thank you, that helps me."),
 )
 _OFFERS = (
-    "Let me look into {} for you right now.",
+    "I'll look into {} for you right now.",
     "I'll check {} and tell you exactly where things stand.",
     "Let's go through {} together, one step at a time.",
     "May I ask one more thing about {}, so that I get it right?",
@@ -58,15 +57,24 @@ def _note(turns: Sequence[tuple[str, str]]) -> str:
     """Real sentences of the transcript under each heading."""
     customer = [said for speaker, said in turns if speaker == "customer"]
     agent = [said for speaker, said in turns if speaker != "customer"]
-    promised = [said for said in agent if _PROMISE.search(said)]
-    dated = [said for said in promised if _WHEN.search(said)] or [said for said in agent if _WHEN.search(said)]
+    promised = _with(_PROMISE, agent)
+    agreed = (_with(_WHEN, promised) or _with(_WHEN, agent))[-1:]
+    ending = _with(_DONE, _second_half(agent))[-1:], _with(_CLOSING, _second_half(customer)) or customer[-1:]
     sections = (
-        _best([said for said in customer if _NEED.search(said)][:1] or customer, 1),
-        _best([said for said in promised if said not in dated[-1:]], 3) or "None were named.",
-        _best([said for said in customer[len(customer) // 2 :] if _CLOSING.search(said)][-2:] or customer[-1:], 2),
-        _best(dated[-1:], 1) or "None agreed.",
+        _best(_with(_NEED, customer)[:1] or customer, 1),
+        _best([said for said in promised if said not in agreed], 3) or "None were named.",
+        " ".join(filter(None, (_best(said, 1) for said in ending))),
+        _best(agreed, 1) or "None agreed.",
     )
     return "\n".join(f"{heading} {text or 'Not said.'}" for heading, text in zip(HEADINGS, sections, strict=True))
+
+
+def _with(pattern: re.Pattern[str], sentences: Sequence[str]) -> list[str]:
+    return [said for said in sentences if pattern.search(said)]
+
+
+def _second_half(sentences: Sequence[str]) -> Sequence[str]:
+    return sentences[len(sentences) // 2 :]
 
 
 def _best(sentences: Sequence[str], most: int) -> str:
@@ -76,17 +84,22 @@ def _best(sentences: Sequence[str], most: int) -> str:
 
 
 def _reply(question: str) -> str:
-    """Two sentences that name what the question is about."""
-    words = [word for word in _WORD.findall(question) if word[0] == "[" or _is_topic(word)]
-    topics = sorted(dict.fromkeys(words), key=len, reverse=True)[:3]
-    named = [word for word in dict.fromkeys(words) if word in topics]
-    about = " and ".join(filter(None, (", ".join(named[:-1]), named[-1]))) if named else "this"
+    """Two sentences: one for the mood, one that names what the question is about."""
+    opening = next(words for mood, words in _MOODS if mood.search(question))
     chance = zlib.crc32(question.encode("utf-8", "replace"))
-    return f"{_OPENINGS[chance % len(_OPENINGS)]} {_OFFERS[chance // 8 % len(_OFFERS)].format(about)}"
+    return f"{opening} {_OFFERS[chance % len(_OFFERS)].format(_topic(question))}"
 
 
-def _is_topic(word: str) -> bool:
-    return len(word) >= 4 and word.lower() not in _COMMON
+def _topic(question: str) -> str:
+    """The matter, as the agent would name it: a placeholder, an amount or number, else the longest thing named."""
+    for named in (_PLACEHOLDER, _AMOUNT):
+        if found := named.search(question):
+            return found[0]
+    things = [(whose.lower(), thing) for whose, thing in _THING.findall(question) if thing != "one"]
+    if not things:
+        return "this"
+    whose, thing = max(things, key=lambda found: len(found[1]))
+    return f"{'your' if whose in {'my', 'our'} else 'the'} {thing}"
 
 
 def _extract(text: str) -> str:

@@ -259,11 +259,21 @@ def test_a_summary_of_nothing_has_its_headings_all_the_same() -> None:
     assert [line.partition(":")[0] for line in lines] == ["Reason", "Actions", "Outcome", "Follow-up"]
 
 
-def test_a_reply_names_what_the_question_is_about() -> None:
-    reply = answer("", "<transcript>\n</transcript>\n<question>where is my refund for [CARD_1]?</question>")
-    assert "refund" in reply
-    assert "[CARD_1]" in reply
-    assert reply.count(".") + reply.count("?") <= 3
+@pytest.mark.parametrize(
+    ("question", "topic"),
+    [
+        ("where is my refund for [CARD_1]?", "[CARD_1]"),
+        ("I paid $1,250.00 twice!", "$1,250.00"),
+        ("it's order number 88213", "88213"),
+        ("so I ordered a wood stove, from the shop", "the wood stove"),
+        ("my rent goes out on Monday", "your rent"),
+        ("yes", "this"),
+    ],
+)
+def test_a_reply_names_what_the_question_is_about(question: str, topic: str) -> None:
+    reply = answer("", f"<transcript>\n</transcript>\n<question>{question}</question>")
+    assert topic in reply
+    assert len(reply.split()) < 30
 
 
 def test_the_same_prompt_gives_the_same_text() -> None:
