@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -27,25 +27,31 @@ PLACES = ("bridge.toml", "config/bridge.toml")
 _NOTHING: Mapping[str, Any] = {}
 
 
-def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this machine: the file that BRIDGE_CONFIG names, else bridge.toml, else config/bridge.toml."""
+def load_settings(environ: Mapping[str, str] = os.environ, *, sections: Collection[str] = ()) -> Settings:
+    """The settings of this machine: the file that BRIDGE_CONFIG names, else bridge.toml, else config/bridge.toml.
+
+    `sections`: only these are read, for a command that needs no others and must not want their secrets.
+    """
     file = environ.get(FILE_VARIABLE) or next((place for place in PLACES if Path(place).is_file()), "")
     if not file:
-        return load(environ, "", "(no file)", _read)
+        return load(environ, "", "(no file)", _read, sections=sections)
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{file}: cannot be read: {error}; {FILE_VARIABLE} names the settings file"]) from None
-    return load(environ, text, file, _read)
+    return load(environ, text, file, _read, sections=sections)
 
 
-def load(environ: Mapping[str, str], text: str, file: str, read: Callable[[str], str]) -> Settings:
+def load(
+    environ: Mapping[str, str], text: str, file: str, read: Callable[[str], str], *, sections: Collection[str] = ()
+) -> Settings:
     """Structure `text` (TOML) with the overrides of `environ`. Raises ConfigError with every problem."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{file}: is no TOML: {error}"]) from None
     problems = [f"{name}: {problem}" for name, problem in _override(tree, environ)]
+    tree = {name: section for name, section in tree.items() if not sections or name in sections}
     try:
         settings = _converter(environ, read).structure(tree, Settings)
     except ClassValidationError as error:

@@ -132,6 +132,11 @@ def test_a_secret_file_that_cannot_be_read_is_named() -> None:
     assert "/run/key cannot be read" in problems('[gateway]\nkey = "file:/run/key"')[0]
 
 
+def test_a_command_that_needs_one_section_does_not_want_the_secrets_of_others() -> None:
+    text = '[gateway]\nmodel = "m"\n[panel]\nsecret = "env:NOPE"'
+    assert load({}, text, "bridge.toml", no_file, sections=("gateway",)).gateway.model == "m"
+
+
 def test_a_secret_masks_itself() -> None:
     secret = Secret("hunter2", origin="env:KEY")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"

@@ -33,7 +33,7 @@ def ask(model: str | None, max_tokens: int | None, system: str, *, as_json: bool
     --max-tokens; 1: it is neither.
     """
     set_up_logs("error")
-    question, settings = _question(), settings_or_exit()
+    question, settings = _question(), settings_or_exit("gateway", "models")
     answer = run(_Asked.of(settings, model, max_tokens, system, question).stream(settings.gateway))
     if answer.error:
         click.echo(f"bridge: {answer.outcome}: {answer.error}", err=True)

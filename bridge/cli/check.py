@@ -21,7 +21,7 @@ PATIENCE = 5.0
 @click.command()
 def routes() -> None:
     """Which handler gets which events, and how."""
-    router = run(_router(settings_or_exit()))
+    router = run(_router(settings_or_exit("handlers")))
     for name, kind, mode in router:
         click.echo(f"{name:32} {kind:24} {mode}")
 

@@ -186,7 +186,7 @@ async def _drop(engine: Engine, key: str) -> bool:
 
 def _ask(question: Callable[[Engine], Awaitable[T]]) -> T:
     async def asked() -> T:
-        async with open_engine(settings_or_exit()) as engine:
+        async with open_engine(settings_or_exit("engine")) as engine:
             return await question(engine)
 
     return run(asked())

@@ -33,6 +33,7 @@ SPEEDS = {"1": 1.0, "10": 10.0, "max": None}
 FIRST_TOKEN, TOKENS_A_SECOND = 0.4, 80.0
 LOOPBACK = "127.0.0.0/8"
 DEFAULT_DESTINATION = "crm"
+NEEDED = ("engine", "gateway", "models", "budgets", "cards", "handlers", "prompts")
 
 
 @frozen(kw_only=True)
@@ -78,7 +79,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument an option
 
     Run again after a kill, the same command goes on where it was cut off.
     """
-    settings = settings_or_exit()
+    settings = settings_or_exit(*NEEDED, *(("destinations",) if crm else ()))
     set_up_logs("error")
     plan = Plan(
         files=files,

@@ -19,10 +19,10 @@ T = TypeVar("T")
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def settings_or_exit() -> Settings:
-    """The settings of this machine, or every problem with them and exit code 2."""
+def settings_or_exit(*sections: str) -> Settings:
+    """The settings of this machine, or every problem with them and exit code 2; of these sections only, if any."""
     try:
-        return load_settings()
+        return load_settings(sections=sections)
     except ConfigError as error:
         _refuse(error)
 

@@ -11,7 +11,7 @@ from aiohttp import web
 @asynccontextmanager
 async def open_app(app: web.Application, *, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Serve until left; gives the URL. `port` 0: any that is free. No access log: some paths are secrets."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
