@@ -206,4 +206,4 @@ def test_any_value_of_any_key_is_taken_or_explained(key: str, value: object) -> 
         load({"A": "b"}, f"[{section}]\n{name} = {_toml(value)}", "bridge.toml", no_file)
     except ConfigError as error:
         for line in error.problems:
-            assert line.startswith("bridge.toml: ")  # noqa: PT017 - whether it raises is up to the value
+            assert line.startswith("bridge.toml: ")
