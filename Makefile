@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types layers bench lock clean
+.PHONY: setup demo test check lint types layers shape bench lock clean
 
 setup: $(READY)
 
@@ -20,7 +20,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-check: lint types layers
+check: lint types layers shape
 
 lint: setup
 	$(BIN)/ruff check .
@@ -31,6 +31,9 @@ types: setup
 
 layers: setup
 	$(BIN)/lint-imports
+
+shape: setup
+	$(BIN)/python tools/shape.py bridge handlers
 
 bench: setup
 	$(BIN)/python -m tests.bench
