@@ -31,10 +31,10 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def broad_excepts(tree: ast.AST) -> Iterator[int]:
     """Lines of handlers that catch everything and do not raise it again."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in BROAD):
-            if not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node)):
-                yield node.lineno
+    handlers = (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler))
+    for node in (node for node in handlers if node.type is None or ast.unparse(node.type) in BROAD):
+        if not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node)):
+            yield node.lineno
 
 
 def main(folders: list[str]) -> int:
@@ -44,19 +44,14 @@ def main(folders: list[str]) -> int:
     files = {path: path.read_text(encoding="utf-8").count("\n") for path in paths}
     sizes = {f"{path}:{node.lineno} {node.name}": length(node) for path in paths for node in functions(trees[path])}
     broad = [f"{path}:{line}" for path in paths for line in broad_excepts(trees[path])]
-    print(
-        f"files: {len(files)}, lines: {sum(files.values())}, median {median(files.values()):.0f}, most {max(files.values())}"
-    )
-    print(
-        f"functions: {len(sizes)}, median {median(sizes.values()):.0f}, 95 of 100 up to {quantiles(sizes.values(), n=20)[18]:.0f}"
-    )
-    wrong = [f"{path}: {lines} lines, {LONGEST_FILE} at most" for path, lines in files.items() if lines > LONGEST_FILE]
+    tall, long = files.values(), sizes.values()
+    print(f"files: {len(files)}, lines: {sum(tall)}, median {median(tall):.0f}, most {max(tall)}")
+    print(f"functions: {len(sizes)}, median {median(long):.0f}, 95 of 100 up to {quantiles(long, n=20)[18]:.0f}")
+    wrong = [f"{at}: {lines} lines, {LONGEST_FILE} at most" for at, lines in files.items() if lines > LONGEST_FILE]
     wrong += [
-        f"{where}: {lines} lines, {LONGEST_FUNCTION} at most"
-        for where, lines in sizes.items()
-        if lines > LONGEST_FUNCTION
+        f"{at}: {lines} lines, {LONGEST_FUNCTION} at most" for at, lines in sizes.items() if lines > LONGEST_FUNCTION
     ]
-    wrong += [f"{where}: catches everything" for where in broad] if len(broad) > MOST_BROAD_EXCEPTS else []
+    wrong += [f"{at}: catches everything" for at in broad] if len(broad) > MOST_BROAD_EXCEPTS else []
     print("\n".join(wrong) or "all within their limits")
     return 1 if wrong else 0
 
