@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from attrs import define, evolve, field
 
@@ -94,14 +95,13 @@ class Sender:
             callback, epoch, attempts=callback.attempts + 1, not_before_ms=not_before_ms, answer=_answer(reply)
         )
 
-    async def _end(self, callback: Callback, epoch: int, reply: Reply, state: str) -> None:
-        delivered = state == "delivered"
-        self._note(
-            "delivered" if delivered else "callback_dead", callback, reply, level="info" if delivered else "error"
-        )
-        await self.engine.outbox_done(
-            callback, epoch, state="delivered" if delivered else "dead", answer=_answer(reply)
-        )
+    async def _end(self, callback: Callback, epoch: int, reply: Reply, state: Literal["delivered", "dead"]) -> None:
+        if not await self.engine.outbox_done(callback, epoch, state=state, answer=_answer(reply)):
+            self._note("fenced", callback, reply, level="warning")
+        elif state == "delivered":
+            self._note("delivered", callback, reply, level="info")
+        else:
+            self._note("callback_dead", callback, reply, level="error")
 
     def _note(self, action: str, callback: Callback, reply: Reply, *, level: str) -> None:
         self.journal.note(

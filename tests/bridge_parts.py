@@ -15,7 +15,6 @@ from bridge.context import Context, Services
 from bridge.core.codec import dump
 from bridge.core.events import Event, Utterance
 from bridge.core.masking import Kind, Masked
-from bridge.core.partition import partition_of
 from bridge.core.prompts import Prompt, parse_prompt
 from bridge.io.bus import LocalBus
 from bridge.io.sqlite import open_sqlite
@@ -31,7 +30,6 @@ from bridge.ports import (
     Outcome,
     Record,
     Reply,
-    Stored,
     Usage,
 )
 from bridge.router import Router
@@ -251,21 +249,16 @@ class Stand:
 
 
 @asynccontextmanager
-async def open_stand(folder: Path, *, clock: FakeClock | None = None, **parts: Any) -> AsyncIterator[Stand]:
+async def open_stand(
+    folder: Path, *, clock: FakeClock | None = None, worker: str | None = None, **parts: Any
+) -> AsyncIterator[Stand]:
     clock = clock or FakeClock()
-    async with open_sqlite(folder / "bridge.db", partitions=PARTITIONS, clock=clock) as engine:
+    async with open_sqlite(folder / "bridge.db", partitions=PARTITIONS, clock=clock, worker=worker) as engine:
         yield Stand(engine, clock, **parts)
 
 
 def outlet(destination: FakeCrm, name: str = "crm", **settings: Any) -> Outlet:
     return Outlet(destination, DestinationSettings(name=name, url="https://crm.example", **settings))
-
-
-def make_delivery(event: Event, seq: int, *, handler: str = "h.on_said", mode: Any = "ordered") -> Delivery:
-    """A delivery of an event that the engine stored as `seq`."""
-    kind, body = dump(event)
-    stored = Stored(seq, event.id, event.conversation, kind, body, 0)
-    return Delivery(stored, handler, mode, partition_of(event.conversation, PARTITIONS))
 
 
 @asynccontextmanager

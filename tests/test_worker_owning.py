@@ -91,9 +91,9 @@ async def test_two_workers_share_and_the_one_that_stays_takes_over(tmp_path: Pat
     clock = FakeClock()
     ran: list[str] = []
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(open_stand(tmp_path, clock=clock))
+        first = await stack.enter_async_context(open_stand(tmp_path, clock=clock, worker="one"))
         leaving = AsyncExitStack()
-        second = await leaving.enter_async_context(open_stand(tmp_path, clock=clock))
+        second = await leaving.enter_async_context(open_stand(tmp_path, clock=clock, worker="two"))
         for stand in (first, second):
             notes_it(stand, ran)
         await stack.enter_async_context(first.working())
