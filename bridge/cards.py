@@ -81,7 +81,7 @@ class Card:
             "text": "".join(self._shown) if state in {"open", "ready"} else "",
             "based_on": [self.based_on.id],
         }
-        self.ctx.services.bus.publish(self.ctx.event.conversation, orjson.dumps(message))
+        self.ctx.services.bus.publish(self.ctx.event.conversation, orjson.dumps(message), keep=True)
 
     def _figures(self) -> dict[str, Any]:
         return {

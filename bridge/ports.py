@@ -372,12 +372,14 @@ class Destination(Protocol):
 class Bus(Protocol):
     """Live text between processes: bounded, never waits, loses rather than blocks."""
 
-    def publish(self, channel: str, message: bytes) -> None:
-        """Hand a message to whoever listens."""
+    def publish(self, channel: str, message: bytes, *, keep: bool = False) -> None:
+        """Hand a message to whoever listens. `keep`: also to who comes within ten minutes, until the channel's next
+        kept one takes its place.
+        """
         ...
 
     def subscribe(self, channel: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Listen from now on."""
+        """Listen from now on, to the kept message first. The iterator ends when messages were lost: listen anew."""
         ...
 
 
