@@ -13,6 +13,10 @@ A message names what is wrong, where, and what would be right. It never holds a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+LONGEST_WISH: Final = 365 * 86_400
+"""Seconds that a handler may put a delivery off."""
 
 
 class BridgeError(Exception):
@@ -78,10 +82,15 @@ class GenesysError(UpstreamError):
 
 
 class Later(BridgeError):  # noqa: N818 - a wish, not an error
-    """Raised by a handler: park this delivery for `seconds`, without counting it as a failure."""
+    """Raised by a handler: park this delivery for `seconds`, 0 to a year, without counting it as a failure.
+
+    Raises ValueError for any other number.
+    """
 
     retryable = True
 
     def __init__(self, seconds: float, why: str) -> None:
+        if not 0 <= seconds <= LONGEST_WISH:
+            raise ValueError(f"Later({seconds!r}): a wish is 0 to {LONGEST_WISH} seconds")
         self.seconds, self.why = seconds, why
         super().__init__(f"again in {seconds:g} s: {why}")

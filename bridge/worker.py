@@ -192,7 +192,7 @@ class Worker:
         seconds = None if final else delay(attempts, self.policy, self.chance(), retry_after=hint)
         if seconds is None:
             return Settled("dead", effects, _safe("".join(traceback.format_exception(error))))
-        return Parked(seconds, attempts, _safe(f"{type(error).__name__}: {error}"))
+        return Parked(seconds, attempts, _safe("".join(traceback.format_exception_only(error)).strip()))
 
     def _latest(self, delivery: Delivery) -> bool:
         return delivery.mode == "latest" and not self.in_order
@@ -223,6 +223,8 @@ async def _handle(route: Route, event: Event, ctx: Context) -> None:
         if task is None or task.cancelling():
             raise
         raise RuntimeError("the handler awaited something that had been cancelled") from error
+    except SystemExit as error:  # it would end the process, and again after every start
+        raise RuntimeError("the handler, or what it called, wanted to end the process") from error
     finally:
         await ctx.close()
 

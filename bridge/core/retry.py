@@ -64,7 +64,7 @@ def delay(
     if failures >= policy.tries:
         return None
     scheduled = policy.waits[min(failures, len(policy.waits)) - 1]
-    wait = max(scheduled * random, retry_after or 0.0)
+    wait = max(scheduled * random, min(retry_after or 0.0, LONGEST_WAIT))
     return wait if age + wait <= policy.deadline else None
 
 
