@@ -96,7 +96,9 @@ def topics_of(conversation: str) -> tuple[str, ...]:
 
 def snapshot(body: Mapping[str, Any], followed: Iterable[str]) -> dict[str, Any]:
     """An envelope for a conversation that was looked up, under the followed topic that would have told of it."""
-    names = {str(who.get(name)) for who in body.get("participants") or () for name in _BODIES if who.get(name)}
+    participants = body.get("participants")
+    present = [who for who in participants if isinstance(who, Mapping)] if isinstance(participants, list) else []
+    names = {str(who.get(name)) for who in present for name in _BODIES if who.get(name)}
     known = list(followed)
     topic = next((topic for topic in known if topic.split(".")[-2] in names), known[0])
     return {"topicName": topic, "version": "2", "eventBody": dict(body), "metadata": {}}

@@ -17,6 +17,8 @@ from attrs import define, frozen
 from bridge.core.faults import Fault, fault_of
 
 DONE: Final = "[DONE]"
+MOST_TOKENS: Final = 10**9
+"""A count beyond this is no count: nothing of it may reach a budget."""
 _HEADER_SAFE: Final = re.compile(r"[!-~]{1,255}")
 
 
@@ -136,5 +138,5 @@ def _usage(usage: Any) -> tuple[int, int] | None:
     if not isinstance(usage, dict):
         return None
     counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    whole = all(type(count) is int and count >= 0 for count in counts)
+    whole = all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts)
     return (int(counts[0]), int(counts[1])) if whole else None  # type: ignore[arg-type]  # checked by `whole`

@@ -29,7 +29,10 @@ def why_refused(status: int, body: Any) -> str:
 
 def _permissions(body: Any) -> list[str]:
     named = mapping(body)
-    told = orjson.dumps([named.get("messageParams"), named.get("message")]).decode()
+    try:
+        told = orjson.dumps([named.get("messageParams"), named.get("message")]).decode()
+    except orjson.JSONEncodeError:  # it nests deeper than any answer of the service
+        return []
     return list(dict.fromkeys(_PERMISSION.findall(told)))
 
 

@@ -257,6 +257,11 @@ topics = st.sampled_from(
 )
 
 
+@given(st.dictionaries(st.sampled_from(["id", "participants"]), anything))
+def test_a_conversation_of_any_shape_that_was_looked_up_becomes_an_envelope(body: dict[str, Any]) -> None:
+    assert snapshot(body, [ON_QUEUE])["topicName"] == ON_QUEUE
+
+
 @given(st.fixed_dictionaries({}, optional={"topicName": topics | anything, "eventBody": anything, "result": anything}))
 def test_a_frame_of_any_shape_has_a_meaning_and_does_no_harm(frame: dict[str, Any]) -> None:
     made = roster()

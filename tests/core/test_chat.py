@@ -86,7 +86,17 @@ def test_usage_is_taken_with_choices_and_without(choices: list[object]) -> None:
     assert parse_frame("message", frame(choices=choices, usage=usage)).usage == (3, 4)
 
 
-@pytest.mark.parametrize("usage", [None, 5, {}, {"prompt_tokens": True, "completion_tokens": 1}, {"prompt_tokens": -1}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        5,
+        {},
+        {"prompt_tokens": True, "completion_tokens": 1},
+        {"prompt_tokens": -1},
+        {"prompt_tokens": 2**62, "completion_tokens": 2**62},  # no budget can hold their sum
+    ],
+)
 def test_usage_that_is_none_is_left_out(usage: object) -> None:
     assert parse_frame("message", frame(usage=usage)).usage is None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -340,6 +341,11 @@ anything = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["entities", "id", "code", "message"]), inner),
     max_leaves=6,
 )
+
+
+def test_an_answer_that_nests_too_deep_names_no_permission() -> None:
+    deep = json.loads('{"message":' + "[" * 600 + "]" * 600 + "}")
+    assert "the answer does not name it" in why_refused(403, deep)
 
 
 @settings(max_examples=60)

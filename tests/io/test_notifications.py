@@ -20,6 +20,7 @@ from bridge.core.events import ConversationEnded, QueueConversation
 from bridge.core.genesys import parse
 from bridge.errors import ConfigError, GenesysError, RejectedError
 from bridge.io.genesys import GenesysClient, open_genesys
+from bridge.io.metrics import LABELS
 from bridge.io.notifications import listen
 from bridge.io.notifications.wire import MAX_FRAME, Channel, Socket, dial
 from bridge.ports import Accepted
@@ -461,6 +462,12 @@ async def test_topics_taken_by_another_channel_are_not_fought_for(world: World) 
     calls = len(world.org.requests)
     await world.clock.advance(600)
     assert len(world.org.requests) == calls
+
+
+async def test_what_an_answer_says_does_not_become_the_name_of_a_counter(world: World) -> None:
+    await world.org.say('{"result":"407 proxy"}')
+    await world.soon(lambda: bool(world.noted("answer_bad")))
+    assert not world.noted("answer_bad")[0].keys() & set(LABELS)
 
 
 async def test_the_topics_of_a_conversation_go_some_time_after_its_end(world: World) -> None:

@@ -212,7 +212,7 @@ class Line:
             # Asking again would take the topics from the other, who would take them back.
             self.door.note("channel_taken", level="error", line=self.number)
         elif means == "answer" and envelope.get("result") != "200":
-            self.door.note("answer_bad", level="warning", code=str(envelope.get("result"))[:20])
+            self.door.note("answer_bad", level="warning", result=str(envelope.get("result"))[:20])
 
     async def _hand_on(self) -> Never:
         while True:
