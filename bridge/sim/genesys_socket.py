@@ -24,14 +24,16 @@ async def stream(request: web.Request) -> web.WebSocketResponse:
         raise Refusal(400, "bad.request", "The connectUri must be used as it is.")
     socket = web.WebSocketResponse(compress=False, max_msg_size=_CLIENT_FRAME, timeout=1.0)
     await socket.prepare(request)
-    async with asyncio.TaskGroup() as group:
-        beating = group.create_task(_beat(org, socket))
-        await _take_over(request, channel, socket)
-        await _read(org, channel, socket)
-        beating.cancel()
-    if channel.socket is socket:
-        channel.socket = None
-    org.touch()
+    try:
+        async with asyncio.TaskGroup() as group:
+            beating = group.create_task(_beat(org, socket))
+            await _take_over(request, channel, socket)
+            await _read(org, channel, socket)
+            beating.cancel()
+    finally:  # also when the server cancels us, as it does where the other side is gone
+        if channel.socket is socket:
+            channel.socket = None
+        org.touch()
     return socket
 
 
