@@ -32,9 +32,10 @@ from bridge.io.metrics import Metrics, make_metrics
 from bridge.io.notifications import listen
 from bridge.io.panel import Admit, PanelLine, Read, make_panel
 from bridge.io.sqlite import open_sqlite
+from bridge.outlet import Outlet
 from bridge.ports import Clock, Delivery, Engine, Journal
 from bridge.router import Router
-from bridge.sender import Outlet, Sender
+from bridge.sender import Sender
 from bridge.settings import GenesysSettings, Settings
 from bridge.shipped import load_prompts
 from bridge.transcripts import Transcripts

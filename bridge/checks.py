@@ -86,6 +86,8 @@ def _destination(destination: DestinationSettings, path: str) -> Iterator[Proble
             yield f"{path}.secrets[{index}]", f"{secret.origin}: {wrong}"
     yield from _networks(f"{path}.allow", destination.allow)
     yield from _positive(path, destination, "timeout", "concurrency", "tries", "give_up_after")
+    if destination.rate < 0:
+        yield f"{path}.rate", "must be 0 (no limit) or more"
 
 
 def _genesys(genesys: GenesysSettings) -> Iterator[Problem]:

@@ -6,27 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from bridge.core.retry import CALLBACK_WAITS, Policy, delay, verdict
 from bridge.lanes import Lane, Lanes
-from bridge.ports import Callback, Clock, Destination, Engine, Journal, Reply
-from bridge.settings import DestinationSettings
+from bridge.outlet import Outlet, age
+from bridge.ports import Callback, Clock, Engine, Journal, Reply
 
 PAUSE_SECONDS = 3_600.0
-
-
-@define
-class Outlet:
-    """A destination with its limits. `open_at`: monotonic seconds before which nothing is sent, after a 410."""
-
-    destination: Destination
-    settings: DestinationSettings
-    slots: asyncio.Semaphore = field(init=False)
-    open_at: float = 0.0
-
-    def __attrs_post_init__(self) -> None:
-        self.slots = asyncio.Semaphore(self.settings.concurrency)
 
 
 @define
@@ -59,7 +46,7 @@ class Sender:
         if outlet is None:
             await self._end(callback, epoch, Reply(None, f"no destination is named {callback.destination}"), "dead")
             return None
-        reply = await self._send(outlet, callback)
+        reply = await outlet.send(callback, self.clock)
         what = verdict(reply.status, final=reply.final)
         if what == "delivered":
             await self._end(callback, epoch, reply, what)
@@ -71,22 +58,15 @@ class Sender:
         await self._park(callback, epoch, reply, seconds)
         return seconds
 
-    async def _send(self, outlet: Outlet, callback: Callback) -> Reply:
-        async with outlet.slots:
-            while (wait := outlet.open_at - self.clock.monotonic()) > 0:
-                await self.clock.sleep(wait)
-            return await outlet.destination.send(callback)
-
     def _again(self, outlet: Outlet, callback: Callback, reply: Reply, *, pause: bool) -> float | None:
         """Seconds until the next try; None when its tries or its time are used up."""
         hint = reply.retry_after
         if pause:
             hint = PAUSE_SECONDS
-            outlet.open_at = self.clock.monotonic() + hint
+            outlet.hold(self.clock.monotonic() + hint)
             self.journal.note("paused", destination=callback.destination, seconds=hint, level="error")
         policy = Policy(CALLBACK_WAITS, outlet.settings.tries, outlet.settings.give_up_after)
-        age = (self.clock.now_ms() - callback.stored_ms) / 1000
-        return delay(callback.attempts + 1, policy, self.chance(), retry_after=hint, age=age)
+        return delay(callback.attempts + 1, policy, self.chance(), retry_after=hint, age=age(callback, self.clock))
 
     async def _park(self, callback: Callback, epoch: int, reply: Reply, seconds: float) -> None:
         self._note("callback_parked", callback, reply, level="warning")

@@ -107,6 +107,7 @@ class DestinationSettings:
     headers: tuple[tuple[str, Secret], ...] = ()
     timeout: float = 15.0
     concurrency: int = 8
+    rate: float = 0.0
     tries: int = 10
     give_up_after: float = 3 * 86_400
 

@@ -18,6 +18,7 @@ from bridge.core.masking import Kind, Masked
 from bridge.core.prompts import Prompt, parse_prompt
 from bridge.io.bus import LocalBus
 from bridge.io.sqlite import open_sqlite
+from bridge.outlet import Outlet
 from bridge.ports import (
     Answer,
     Appended,
@@ -33,7 +34,7 @@ from bridge.ports import (
     Usage,
 )
 from bridge.router import Router
-from bridge.sender import Outlet, Sender
+from bridge.sender import Sender
 from bridge.settings import Budgets, DestinationSettings, Model
 from bridge.sim.clock import FakeClock
 from bridge.transcripts import Transcripts
