@@ -7,6 +7,7 @@ is refused with its path, what came and what would be right; the value itself is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeGuard
@@ -22,6 +23,8 @@ _LAST_MOMENT = 32_503_680_000_000
 _LONGEST_SPAN = 31_536_000_000_000 // 10
 """A hundred years in milliseconds."""
 _LONGEST_KEY = 256
+_KEY = re.compile(rf"[A-Za-z0-9._~:;=|/#$-][A-Za-z0-9._~:;=|/#$+-]{{0,{_LONGEST_KEY - 1}}}")
+"""No mail address, no phone number: ids go where text may not, into logs, to a CRM and into a model's headers."""
 _JSON_NAMES: Mapping[type, str] = {
     type(None): "nothing",
     bool: "a boolean",
@@ -39,15 +42,19 @@ def refuse(path: str, value: object, right: str) -> NoReturn:
 
 
 def is_key(value: object) -> TypeGuard[str]:
-    """Whether it can be an identifier: short and printable, so that it may stand in an id or a log line."""
-    return type(value) is str and 0 < len(value) <= _LONGEST_KEY and value.isprintable()
+    """Whether it can be an identifier: short and plain, so that it may stand in an id or a log line."""
+    return type(value) is str and _KEY.fullmatch(value) is not None
 
 
 def key(body: Fields, name: str, at: str) -> str:
     """A required identifier."""
     value = body.get(name)
     if not is_key(value):
-        refuse(f"{at}.{name}", value, f"an identifier (a string of 1 to {_LONGEST_KEY} printable characters)")
+        refuse(
+            f"{at}.{name}",
+            value,
+            f"an identifier (1 to {_LONGEST_KEY} ASCII letters, digits and . _ - : ; = | / # $ ~, or + inside)",
+        )
     return value
 
 

@@ -6,6 +6,7 @@ One place, because the same fact told by two topics, or by two doors, must get t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import orjson
 
 from bridge.errors import PayloadError
+
+_TOPIC = re.compile(r"[A-Za-z0-9._{}-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 
 def canonical(value: object) -> bytes:
@@ -29,8 +33,11 @@ def digest(value: object) -> str:
 
 
 def event_id(topic: str, body: Mapping[str, Any]) -> str:
-    """The id of a fact that has no better key: its topic and a hash of topic and body."""
-    return f"{topic[:200]}:{digest([topic, body])}"
+    """The id of a fact that has no better key: its topic and a hash of topic and body.
+
+    Of a topic that is none of the service's form only the hash stays: it may hold anything, and ids go into logs.
+    """
+    return f"{topic[:200] if _TOPIC.fullmatch(topic) else 'topic'}:{digest([topic, body])}"
 
 
 def utterance(conversation: str, communication: str, name: str) -> str:
@@ -73,9 +80,14 @@ def message(conversation: str, name: str) -> str:
 
 def suggestion(conversation: str, name: str, state: str, engagement: str) -> str:
     """One step of a suggestion's life."""
-    return ":".join(filter(None, (conversation, "suggestion", name, state, engagement)))
+    return ":".join(filter(None, (conversation, "suggestion", name, state, _plain(engagement))))
 
 
 def summary(conversation: str, name: str, error: str) -> str:
     """A summary; its failure has another key, so that a later success under the same name is stored."""
-    return ":".join(filter(None, (conversation, "summary", name, error)))
+    return ":".join(filter(None, (conversation, "summary", _plain(name), _plain(error))))
+
+
+def _plain(told: str) -> str:
+    """A part of an id that may be any text: as it is where it is a word, else its hash."""
+    return told if _PLAIN.fullmatch(told) else digest(told)
