@@ -23,7 +23,7 @@ from bridge.core.masking import Kind, Masked, hide
 from bridge.core.prompts import Built, Prompt, build
 from bridge.core.tokens import vocabulary_of
 from bridge.core.transcript import Transcript, disarm
-from bridge.errors import BudgetError, ConfigError
+from bridge.errors import BudgetError, ConfigError, GatewayError
 from bridge.ports import (
     Answer,
     AnswerStream,
@@ -141,6 +141,10 @@ class Context:
         self._records += [card.end(state) for card in self._cards]
         return [*self._records, *callbacks]
 
+    def tell_panel(self, gateway: Literal["up", "down"]) -> None:
+        """Whether the model can be reached: while it cannot, the agent sees that suggestions wait."""
+        self.services.bus.publish(self.event.conversation, orjson.dumps({"type": "gateway", "state": gateway}))
+
     def on_close(self, closing: Callable[[], Awaitable[object]]) -> None:
         """Have `closing` awaited when the handler is left, however it is left."""
         self._open.push_async_callback(closing)
@@ -253,9 +257,12 @@ class _Metered:
         try:
             await unbroken(self._reserve())
             self._stream = await self._stack.enter_async_context(gateway.open_answer(self.inference))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, GatewayError):
+                self.asking.ctx.tell_panel("down")
             await self._charge(0)
             raise
+        self.asking.ctx.tell_panel("up")
         return self._stream
 
     async def __aexit__(self, *error: object) -> None:

@@ -17,8 +17,10 @@ from bridge.errors import GatewayError
 PHONE = "415-555-0100"
 
 
-async def suggested(stand: Stand, text: str, *, age_ms: int = 0, posts: int = 0) -> list[dict[str, Any]]:
-    """What the panel was told of one suggestion for these words."""
+async def suggested(
+    stand: Stand, text: str, *, age_ms: int = 0, posts: int = 0, of: str = "card"
+) -> list[dict[str, Any]]:
+    """What the panel was told of one suggestion for these words: of its card, or of the gateway."""
 
     @stand.router.on(Utterance)
     async def on_said(event: Utterance, ctx: Context) -> None:
@@ -33,7 +35,7 @@ async def suggested(stand: Stand, text: str, *, age_ms: int = 0, posts: int = 0)
         await until(lambda: stand.notes.of("finished") or stand.notes.of("parked"))
         await stand.noted("delivered", posts)
         await stand.clock.settle()
-        return heard()
+        return [message for message in heard() if message["type"] == of]
 
 
 async def test_a_card_grows_and_is_ready_with_its_whole_text(tmp_path: Path) -> None:
@@ -120,3 +122,11 @@ async def test_a_callback_that_cannot_be_made_leaves_one_card_that_failed(tmp_pa
             await stand.clock.settle()
             assert [one["state"] for one in heard()][-1] == "failed"
         assert [note["state"] for note in stand.notes.of("card")] == ["failed"]
+
+
+async def test_the_panel_hears_that_the_gateway_is_down_and_that_it_is_up(tmp_path: Path) -> None:
+    down = FakeGateway(refusal=GatewayError("down"))
+    async with open_stand(tmp_path / "down", gateway=down) as stand:
+        assert await suggested(stand, "hello there", of="gateway") == [{"type": "gateway", "state": "down"}]
+    async with open_stand(tmp_path / "up") as stand:
+        assert await suggested(stand, "hello there", posts=1, of="gateway") == [{"type": "gateway", "state": "up"}]
