@@ -32,6 +32,9 @@ class Shelf:
     seconds: float = 600.0
     _kept: OrderedDict[str, Kept] = field(init=False, factory=OrderedDict)
 
+    def __contains__(self, channel: object) -> bool:
+        return channel in self._kept
+
     def put(self, channel: str, message: bytes, at: float) -> None:
         """Keep it in the place of the one before."""
         self._kept[channel] = Kept(message, at)
