@@ -20,12 +20,12 @@ from bridge.core.retry import HANDLER_WAITS, Policy
 from bridge.core.session import verify_session
 from bridge.errors import ConfigError
 from bridge.intake import Intake
-from bridge.io.bus import LocalBus
 from bridge.io.clock import MachineClock
 from bridge.io.crm import open_destination
 from bridge.io.egress import open_egress
 from bridge.io.gateway import open_gateway
 from bridge.io.genesys import GenesysClient, open_genesys
+from bridge.io.hostbus import open_host_bus
 from bridge.io.http import make_door, make_health, open_listener
 from bridge.io.logs import LogJournal
 from bridge.io.metrics import Metrics, make_metrics
@@ -33,7 +33,7 @@ from bridge.io.notifications import listen
 from bridge.io.panel import Admit, PanelLine, Read, make_panel
 from bridge.io.sqlite import open_sqlite
 from bridge.outlet import Outlet
-from bridge.ports import Clock, Delivery, Engine, Journal
+from bridge.ports import Bus, Clock, Delivery, Engine, Journal
 from bridge.router import Router
 from bridge.sender import Sender
 from bridge.settings import GenesysSettings, Settings
@@ -70,7 +70,7 @@ class Bridge:
     parts: Parts
     engine: Engine
     router: Router
-    bus: LocalBus
+    bus: Bus
     journal: Journal
     metrics: Metrics
     intake: Intake
@@ -123,9 +123,10 @@ async def _running(tasks: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[
 
 
 async def _open_inside(settings: Settings, parts: Parts, fault: asyncio.Future[None], stack: AsyncExitStack) -> Bridge:
-    metrics, bus, router = Metrics(), LocalBus(), load_router(settings.handlers.enabled)
+    metrics, router = Metrics(), load_router(settings.handlers.enabled)
     journal = Journals([LogJournal(), metrics, *parts.journals])
     engine = await stack.enter_async_context(open_engine(settings, parts.clock, fault))
+    bus = await stack.enter_async_context(open_host_bus(f"{settings.engine.path}.bus", clock=OUTSIDE))
     return Bridge(
         settings=settings,
         parts=parts,
