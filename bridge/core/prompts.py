@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import frozen
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.core.budget import Window, fit
@@ -96,8 +96,9 @@ def _fill(prompt: Prompt, values: Mapping[str, Masked], lines: Sequence[Line]) -
     said = Masked.join("", [_say(line) for line in lines])
     try:
         return Masked.fill(prompt.user.render, {**values, TRANSCRIPT: said})
-    except UndefinedError as error:
-        raise ConfigError([f"prompts/{prompt.name}.toml: {error.message}; the handler must give it to ask()"]) from None
+    except TemplateError as error:
+        hint = "; the handler must give it to ask()" if isinstance(error, UndefinedError) else ""
+        raise ConfigError([f"prompts/{prompt.name}.toml: {error.message}{hint}"]) from None
 
 
 def _problems(tree: Mapping[str, Any]) -> list[str]:
