@@ -42,9 +42,9 @@ _FILLERS: Final = frozenset(
     words("um umm uh uhm er erm ah hmm dash hyphen space comma then plus okay ok yeah ext extension")
 )
 _WIDEST_GAP: Final = 24
-_GAP: Final = (
-    " \t\r\n\u00a0\u200b\u200c\u200d\u2060\ufeff\u00ad-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
-)
+_MOST_UNSEEN: Final = 200
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Mn", "Me"})
+_GAP: Final = " \t\r\n\v\f\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
 _TOKEN: Final = linear(rf"(?i)(\p{{Nd}}+)|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
@@ -145,6 +145,7 @@ def _joined(run: Run, gap: str, token: Token) -> bool:
     `two hundred and fifty` and `four five and six seven` are one run, `3345 and 6677` are two; a single letter joins
     digits, as in `12 x 45`, and so do letters glued to them, as in `F16B4711`.
     """
+    gap = _visible(gap)
     if len(gap) > _WIDEST_GAP:
         return False
     if not gap.strip(_GAP) or (gap.isalpha() and len(gap) <= 5):
@@ -153,6 +154,13 @@ def _joined(run: Run, gap: str, token: Token) -> bool:
     if not said or _WORD.sub("", gap).strip(_GAP):
         return False
     return all(word in _FILLERS or _fits(word, run, token) for word in said)
+
+
+def _visible(gap: str) -> str:
+    """Without what takes no place of its own: zero-width and control characters, accents."""
+    if gap.isprintable() and gap.isascii():
+        return gap
+    return "".join(sign for sign in gap[:_MOST_UNSEEN] if sign in _GAP or unicodedata.category(sign) not in _UNSEEN)
 
 
 def _fits(word: str, run: Run, token: Token) -> bool:

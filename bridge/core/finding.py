@@ -10,7 +10,7 @@ from bridge.core.digits import SPOKEN
 from bridge.core.linear import linear
 from bridge.core.mails import said_mails
 from bridge.core.numbers import numbered
-from bridge.core.patterns import PLACEHOLDER, READABLE, written
+from bridge.core.patterns import AT, PLACEHOLDER, READABLE, written
 from bridge.core.secrets import told_secrets
 from bridge.core.spans import Place, Span, free, in_order, settle
 
@@ -22,7 +22,8 @@ _ONES, _TENS, _ALL = (
 )
 _THEN: Final = r"[\s,.;-]+(?:(?:um+|uhm?|er|and)[\s,.]+)*"
 _TRIGGER: Final = linear(
-    r"(?i)@|\p{Nd}.{0,5}\p{Nd}.{0,5}\p{Nd}|\b[a-z]{1,2}[0-9][0-9a-z]? ?[0-9][a-z]{2}\b"
+    rf"(?i){AT}|"
+    r"(?s:\p{Nd}.{0,5}\p{Nd}.{0,5}\p{Nd})|\b[a-z]{1,2}[0-9][0-9a-z]? ?[0-9][a-z]{2}\b"
     r"|(?:com|net|org|gov|con|vom|xom)\b|\bdot\b|\bpass|\bpwd\b|\bpin\b|\botp\b|\bat (?:g ?mail|yahoo|hotmail|outlook)"
     rf"|(?:\p{{Nd}}|\b(?:{_ONES})){_THEN}(?:{_ONES}|{_TENS}|\p{{Nd}}{{2}})\b"
     rf"|\b(?:{_TENS}){_THEN}(?:{_ONES}|{_TENS}|\p{{Nd}}){_THEN}(?:{_ALL}|\p{{Nd}})|\b(?:{_TENS}){_THEN}(?:{_TENS}|\p{{Nd}})"

@@ -90,11 +90,14 @@ _STATES: Final = (
     "|ohio|oklahoma|oregon|pennsylvania|tennessee|texas|utah|vermont|virginia|washington|wisconsin|wyoming"
     "|new (?:hampshire|jersey|mexico|york)|(?:north|south) (?:carolina|dakota)|rhode island"
 )
+AT: Final = r"(?:[@\x{ff20}\x{fe6b}]|%40|&#64;|&#x40;|&commat;|[\[({]\s?at\s?[\])}])"
+"""The sign of an address, also as a URL, a page, or one who hides from robots writes it."""
+_DOT: Final = r"(?:[.\x{3002}\x{ff0e}]|[\[({]\s?dot\s?[\])}])"
 _SIGN: Final = r"[^\s@<>()\[\],;:\"|]"
 
 FORMS: Final = (
-    Form(Kind.EMAIL, linear(rf"({_SIGN}+@{_SIGN}*[\pL\pN]{_SIGN}*)"), _email),
-    Form(Kind.EMAIL, linear(r"([\pL\pN._%+-]+\s?@\s?[\pL\pN-]+(?:\s?\.\s?\pL{2,10})+)")),
+    Form(Kind.EMAIL, linear(rf"(?i)((?:\"[^\"@\n]+\"|{_SIGN}+){AT}{_SIGN}*[\pL\pN]{_SIGN}*)"), _email),
+    Form(Kind.EMAIL, linear(rf"(?i)([\pL\pN._%+-]+\s?{AT}\s?[\pL\pN-]+(?:\s?{_DOT}\s?\pL{{2,10}})+)")),
     Form(Kind.IBAN, linear(r"(?i)\b([a-z]{2}[0-9]{2}(?:[ -]?[a-z0-9]){11,30})\b"), _iban),
     Form(Kind.IP, linear(r"(?:^|[^0-9.])([0-9]+(?:\.[0-9]+){3,})"), _whole(_is_address)),
     Form(Kind.IP, linear(r"(?i)((?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4})"), _whole(_is_address)),
