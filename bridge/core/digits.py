@@ -44,7 +44,8 @@ _FILLERS: Final = frozenset(
 _WIDEST_GAP: Final = 24
 _MOST_UNSEEN: Final = 200
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Mn", "Me"})
-_GAP: Final = " \t\r\n\v\f\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
+_SPACES: Final = " \t\r\n\v\f\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_GAP: Final = _SPACES + "-\u2010\u2011\u2012\u2013\u2014\u2212._,;:()/\\*#+|~\u2026'\""
 _TOKEN: Final = linear(rf"(?i)(\p{{Nd}}+)|\b({'|'.join(sorted(SPOKEN, key=len, reverse=True))})\b")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
