@@ -81,7 +81,7 @@ def test_history_says_how_many_of_the_newest_turns_may_enter() -> None:
 
 def test_a_template_without_the_transcript_pays_for_none() -> None:
     with_it = built("hello " * 500)
-    without = built("hello " * 500, user="{{ question }}")
+    without = built("hello " * 500, user="{{ question }}", window=Window(context=200, output=100))
     assert without.prompt_tokens < with_it.prompt_tokens - 400
     assert without.dropped == 0
 
