@@ -1,39 +1,15 @@
-"""What the parts hand to one another: frozen records and small Protocols. Times are milliseconds UTC."""
+"""What is kept, and the engine that keeps it. Times are milliseconds UTC."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
-from bridge.core.masking import Masked
-
 Mode = Literal["ordered", "latest"]
 DeliveryState = Literal["waiting", "finished", "superseded", "dead"]
 CallbackState = Literal["waiting", "delivered", "dead"]
-CountedBy = Literal["gateway", "tokenizer", "estimate"]
-Outcome = Literal["complete", "cut", "incomplete", "failed"]
-
-
-class Clock(Protocol):
-    """Time as an argument: the machine's, a replay's, or a test's."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait `seconds` of this clock."""
-        ...
-
-
-# --- the engine ---------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -278,152 +254,4 @@ class Engine(Protocol):
 
     async def drop(self, *, event: str, handler: str) -> bool:
         """Forget a dead delivery. False: there is none."""
-        ...
-
-
-# --- the gateway --------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Message:
-    """One message of a prompt. Only masked text leaves the house."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Masked
-
-
-@frozen
-class Inference:
-    """One call of a model. `key` is the Idempotency-Key: the same at every try, and after a crash."""
-
-    key: str
-    model: str
-    messages: tuple[Message, ...]
-    max_tokens: int
-    temperature: float = 0.2
-    fallback: tuple[str, ...] = ()
-
-
-@frozen
-class Usage:
-    """Tokens of one call."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@frozen
-class Answer:
-    """How a call ended. `incomplete`: the stream broke after text had come; `failed`: no text came."""
-
-    text: str
-    outcome: Outcome
-    model: str
-    usage: Usage
-    counted_by: CountedBy
-    first_token_ms: float | None
-    total_ms: float
-    error: str = ""
-
-
-class AnswerStream(Protocol):
-    """Pieces of text as they come; afterwards `answer` says how it ended. Leaving early closes the upstream."""
-
-    answer: Answer | None
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        """Text, never an empty piece."""
-        ...
-
-
-class Gateway(Protocol):
-    """The LLM service."""
-
-    def open_answer(self, inference: Inference) -> AbstractAsyncContextManager[AnswerStream]:
-        """Start a call. Raises GatewayError when nothing could be had from the model nor its fallbacks before the
-        first token; a break after it is an outcome, not an error.
-        """
-        ...
-
-
-# --- the other ends -----------------------------------------------------------------------------------------------
-
-
-@frozen
-class Reply:
-    """A destination's answer. `status` None: no connection; `retry_after` in seconds; `final`: never try again,
-    whatever the status (an address that may not be dialled).
-    """
-
-    status: int | None
-    detail: str = ""
-    retry_after: float | None = None
-    final: bool = False
-
-
-class Destination(Protocol):
-    """Where callbacks go."""
-
-    async def send(self, callback: Callback) -> Reply:
-        """Sign and post once. Never raises for what the other side does."""
-        ...
-
-
-class Bus(Protocol):
-    """Live text between processes: bounded, never waits, loses rather than blocks."""
-
-    def publish(self, channel: str, message: bytes, *, keep: bool = False) -> None:
-        """Hand a message to whoever listens. `keep`: also to who comes within ten minutes, until the channel's next
-        kept one takes its place.
-        """
-        ...
-
-    def subscribe(self, channel: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Listen from now on, to the kept message first. The iterator ends when messages were lost: listen anew."""
-        ...
-
-
-class Genesys(Protocol):
-    """The calls of Genesys Cloud's API that handlers may use."""
-
-    async def conversation(self, conversation: str) -> dict[str, Any]:
-        """GET /api/v2/conversations/{id}, as it came. Raises GenesysError."""
-        ...
-
-    async def message(self, conversation: str, message: str) -> str:
-        """The text of a digital message. Raises GenesysError."""
-        ...
-
-
-# --- the journal --------------------------------------------------------------------------------------------------
-
-
-class Journal(Protocol):
-    """Where everything that happens is noted once, and becomes log records, metrics and what the demo shows."""
-
-    def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
-        """One word for what happened (`stored`, `settled`, `answered`, …), and ids and figures. Text only as
-        Masked. A field `level` of "warning" or "error" raises the record's level; figures end in their unit.
-        """
-        ...
-
-
-# --- the doors ----------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Accepted:
-    """What a door may answer: the id of the envelope's (first) event, and whether all of it was known before."""
-
-    id: str
-    duplicate: bool
-
-
-class Accept(Protocol):
-    """Where all doors end."""
-
-    async def __call__(self, envelope: Mapping[str, Any]) -> Accepted:
-        """Turn a parsed envelope into events and store them. Durable when it returns. Raises RejectedError:
-        422 for what is no event, 503 when the engine cannot take it.
-        """
         ...
