@@ -48,6 +48,7 @@ class Intake:
                 kind=type(event).__name__,
                 conversation=event.conversation,
                 seq=one.seq,
+                level="debug",  # the engine lists every event; a log line each would cost as much as storing it
             )
             if not one.duplicate and event.conversation:
                 self.bus.publish(event.conversation, b'{"type":"event"}')
