@@ -77,8 +77,8 @@ async def test_a_number_that_the_model_made_up_is_masked_and_is_no_number_of_the
     gateway = FakeGateway(pieces=["Is it 212-", "555-0199", " then?"])
     async with open_stand(tmp_path, gateway=gateway) as stand:
         told = await suggested(stand, f"call {PHONE}", posts=1)
-        assert told[-1]["text"] == "Is it [PHONE_1001] then?"
-        assert b"Is it [PHONE_1001] then?" in stand.crm.got[0].payload
+        assert told[-1]["text"] == "Is it [PHONE_100001] then?"
+        assert b"Is it [PHONE_100001] then?" in stand.crm.got[0].payload
         assert not any("212" in one["text"] or "0199" in one["text"] for one in told)
 
 

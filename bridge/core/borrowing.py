@@ -12,8 +12,8 @@ from attrs import define, field
 from bridge.core.masking import Kind, Vault
 from bridge.core.vault import _same
 
-FIRST_OWN = 1_001
-"""No conversation holds that many values of one kind, so the two never share a name."""
+FIRST_OWN = 100_001
+"""No conversation holds that many values of one kind, so the two never share a name. A thousand fit into one body."""
 
 
 @define(repr=False)

@@ -22,6 +22,7 @@ import orjson
 from attrs import define, field, frozen
 
 from bridge.core.channels import Grant, TopicState, renew_after
+from bridge.core.fields import is_key
 from bridge.core.genesys_answers import (
     PAGE,
     active_query,
@@ -137,7 +138,7 @@ class GenesysClient:
             query = active_query(queues, users, self._clock.now_ms(), hours=hours, page=number)
             answer = await self._call("POST", "/api/v2/analytics/conversations/details/query", body=query, repeat=True)
             page = entries(answer.body, "conversations")
-            found |= {str(each["conversationId"]): None for each in page if each.get("conversationId")}
+            found |= {each["conversationId"]: None for each in page if is_key(each.get("conversationId"))}
             if len(page) < PAGE:
                 break
         return list(found)

@@ -105,12 +105,12 @@ def test_what_is_borrowed_is_known_and_what_is_new_leaves_no_trace() -> None:
     vault = Vault()
     hide("call 415-555-0100", vault)
     borrowed = Borrowed(vault)
-    assert hide("415 555 0100 or 212-555-0199", borrowed).text == "[PHONE_1] or [PHONE_1001]"
-    assert hide("[PHONE_1] [PHONE_1001] [PHONE_2]", borrowed).text == "[PHONE_1] [PHONE_1001] (PHONE)"
+    assert hide("415 555 0100 or 212-555-0199", borrowed).text == "[PHONE_1] or [PHONE_100001]"
+    assert hide("[PHONE_1] [PHONE_100001] [PHONE_2]", borrowed).text == "[PHONE_1] [PHONE_100001] (PHONE)"
     assert borrowed.lookup("[PHONE_1]") == (Kind.PHONE, "415-555-0100")
-    assert borrowed.lookup("[PHONE_1001]") == (Kind.PHONE, "212-555-0199")
+    assert borrowed.lookup("[PHONE_100001]") == (Kind.PHONE, "212-555-0199")
     assert "[PHONE_1]" in vault
-    assert not any(name in vault for name in ("[PHONE_2]", "[PHONE_1001]"))
+    assert not any(name in vault for name in ("[PHONE_2]", "[PHONE_100001]"))
     assert "555" not in repr(borrowed)
 
 
@@ -120,4 +120,12 @@ def test_names_of_the_log_and_of_a_run_never_meet() -> None:
     hide("212-555-0199", borrowed)
     hide("415-555-0100", vault)
     assert borrowed.lookup("[PHONE_1]") == (Kind.PHONE, "415-555-0100")
-    assert hide("212-555-0199", borrowed).text == "[PHONE_1001]"
+    assert hide("212-555-0199", borrowed).text == "[PHONE_100001]"
+
+
+def test_a_thousand_numbers_in_one_utterance_reach_no_name_of_a_run() -> None:
+    vault = Vault()
+    hide(" or ".join(f"415 55{number:05}" for number in range(1_500)), vault)
+    borrowed = Borrowed(vault)
+    name = hide("212-555-0199", borrowed).text
+    assert borrowed.lookup(name) == (Kind.PHONE, "212-555-0199")

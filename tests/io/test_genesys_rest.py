@@ -286,6 +286,21 @@ async def test_an_answer_that_never_comes_is_given_up(monkeypatch: pytest.Monkey
     assert (caught.value.retryable, clock.monotonic()) == (True, 0)
 
 
+async def test_an_active_conversation_whose_id_is_none_is_passed_over() -> None:
+    odd = [{"conversationId": one} for one in ("jane@example.com", "a\nb", {"a": 1}, 7, None, "plain-1")]
+
+    async def answer(request: web.Request) -> web.Response:
+        token = {"access_token": "t", "expires_in": 900}
+        return web.json_response(token if request.path == "/oauth/token" else {"conversations": odd})
+
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", answer)
+    async with open_app(app) as url:
+        org = GenesysSettings(api_url=url, login_url=url, client_id="c", client_secret=Secret("s"))
+        async with open_genesys(org, clock=FakeClock(), random=lambda: 0.5) as client:
+            assert await client.active_conversations(["q"], []) == ["plain-1"]
+
+
 @pytest.mark.parametrize("uri", ["http://127.0.0.1/channels/x", "", None, 7])
 async def test_a_connect_uri_that_is_none_is_refused(uri: Any) -> None:
     async def answer(request: web.Request) -> web.Response:
