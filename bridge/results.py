@@ -133,7 +133,7 @@ def figures(results: Results, expected: set[str], *, timed: bool) -> dict[str, i
 def _first_tokens(waits: Sequence[float]) -> dict[str, float]:
     if len(waits) < 2:
         return {"first token p50, ms": round(waits[0], 1)} if waits else {}
-    cuts = quantiles(waits, n=20)
+    cuts = quantiles(waits, n=20, method="inclusive")
     return {"first token p50, ms": round(cuts[9], 1), "first token p95, ms": round(cuts[18], 1)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 from attrs import define, field
@@ -21,7 +20,7 @@ class Transcripts:
 
     engine: Engine
     limit: int = 2_000
-    _kept: OrderedDict[str, tuple[Transcript, asyncio.Lock]] = field(init=False, factory=OrderedDict)
+    _kept: OrderedDict[str, Transcript] = field(init=False, factory=OrderedDict)
 
     async def of(self, conversation: str) -> Transcript:
         """The conversation's transcript, up to now. Shared: callers read it and do not change it.
@@ -30,14 +29,13 @@ class Transcripts:
         """
         if not conversation:
             return Transcript()
-        transcript, lock = self._kept.setdefault(conversation, (Transcript(), asyncio.Lock()))
+        transcript = self._kept.setdefault(conversation, Transcript())
         self._kept.move_to_end(conversation)
         if len(self._kept) > self.limit:
             self._kept.popitem(last=False)
-        async with lock:
-            while batch := await self.engine.events(conversation=conversation, after=transcript.seq, limit=BATCH):
-                for stored in batch:
-                    _take(transcript, stored)
+        while batch := await self.engine.events(conversation=conversation, after=transcript.seq, limit=BATCH):
+            for stored in batch:
+                _take(transcript, stored)
         return transcript
 
 
@@ -46,4 +44,4 @@ def _take(transcript: Transcript, stored: Stored) -> None:
         transcript.add(stored.seq, load(stored.kind, stored.body))
     except PayloadError:
         # A class that only a newer version knows; it holds no turn that this one could show.
-        transcript.seq = stored.seq
+        transcript.seq = max(transcript.seq, stored.seq)

@@ -78,9 +78,10 @@ async def test_the_summary_waits_for_the_last_words(tmp_path: Path) -> None:
         async with stand.working():
             await stand.parked(0.5)
             assert stand.gateway.asked == []  # type: ignore[attr-defined]
-            await stand.tell(over())
+            await stand.tell(said("u2", "one late word", speaker="agent"), over())
             await stand.clock.advance(0.5)
             await stand.noted("delivered")
+        assert "one late word" in stand.gateway.sent()  # type: ignore[attr-defined]
         assert payloads(stand)[0]["data"]["reason"] == "x."
 
 
