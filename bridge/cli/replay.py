@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -184,8 +185,12 @@ def _write(out: Path, results: Results) -> None:
 
 
 def _forget(state: Path) -> None:
+    """The file and what stands beside it; a run that was killed leaves a folder of sockets."""
     for path in state.parent.glob(state.name + "*"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @asynccontextmanager

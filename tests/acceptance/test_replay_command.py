@@ -93,8 +93,8 @@ async def test_a_replay_that_is_killed_in_the_middle_ends_like_one_that_is_not(
         assert (await end(await start(tmp_path, *given, "--out", whole)))[0] == 0
         for settled in (1, 40, 90):
             await _kill_after(await start(tmp_path, *given, "--out", resumed, "--state", state), state, settled)
-        code, rows, _ = await end(await start(tmp_path, *given, "--out", resumed, "--state", state))
-    assert (code, rows["lost"], rows["order broken"]) == (0, "0", "0")
+        code, rows, err = await end(await start(tmp_path, *given, "--out", resumed, "--state", state))
+    assert (code, err, rows["lost"], rows["order broken"]) == (0, "", "0", "0"), rows
     assert facts(resumed) == facts(whole)
 
 
