@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import uuid
 
@@ -19,6 +20,9 @@ from bridge.io.gateway import open_gateway
 from bridge.io.logs import set_up_logs
 from bridge.ports import Answer, AnswerStream, Inference, Message, Usage
 from bridge.settings import GatewaySettings, Model, Settings
+
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters and changes of direction: all but tab and line end."""
 
 
 @click.command()
@@ -104,6 +108,7 @@ def _failed(model: str, error: GatewayError, total_ms: float) -> Answer:
 
 
 def _write(text: str) -> None:
-    """To stdout, in UTF-8 wherever it goes, at once."""
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    """To stdout, in UTF-8 wherever it goes, at once. A terminal would obey a model's escapes, so it gets none."""
+    shown = _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text) if sys.stdout.isatty() else text
+    sys.stdout.buffer.write(shown.encode("utf-8", "replace"))
     sys.stdout.buffer.flush()

@@ -13,6 +13,8 @@ from bridge.core.envelope import BODY, Envelope
 from bridge.core.events import Event, Speaker, TranscriptionStatus, Utterance
 from bridge.core.fields import Fields, child, children, flag, key, moment, refuse, share, span, text
 
+LONGEST_SAID = 65_536
+"""Characters of one utterance, hours of speech: masking takes microseconds for each, and all conversations wait."""
 _SPEAKERS: dict[str, Speaker] = {"INTERNAL": "agent", "EXTERNAL": "customer"}
 
 
@@ -52,7 +54,7 @@ def _utterance(body: Fields, transcript: Fields, at: str, conversation: str, tol
     if not alternatives:
         return None
     best, beside = alternatives[0], f"{at}.alternatives[0]"
-    said = text(best, "decoratedTranscript", beside) or text(best, "transcript", beside)
+    said = _words(best, "decoratedTranscript", beside) or _words(best, "transcript", beside)
     if not said:
         return None
     start_ms = _start_ms(body, best, beside)
@@ -75,6 +77,13 @@ def _utterance(body: Fields, transcript: Fields, at: str, conversation: str, tol
         confidence=share(best, "confidence", beside),
         dialect=dialect(text(transcript, "dialect", at)),
     )
+
+
+def _words(alternative: Fields, name: str, at: str) -> str:
+    words = text(alternative, name, at)
+    if len(words) > LONGEST_SAID:
+        refuse(f"{at}.{name}", words, f"at most {LONGEST_SAID} characters")
+    return words
 
 
 def _start_ms(body: Fields, alternative: Fields, at: str) -> int:

@@ -211,7 +211,7 @@ class GatewayAnswer:
         kind = self.source.response.content_type
         if kind != "application/json":
             raise self._broken(
-                f"the answer is {kind}, not text/event-stream or application/json; check [gateway] url and path",
+                f"the answer is {kind[:40]}, not text/event-stream or application/json; check [gateway] url and path",
                 retryable=False,
             )
         text = self._reading.take("message", await self._body(self.limit, due))

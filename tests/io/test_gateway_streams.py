@@ -483,6 +483,7 @@ async def test_a_budget_too_small_for_the_first_character_lets_nothing_through(s
     ("script", "why"),
     [
         (whole(b"text/html", b"<h1>Log in</h1>"), "is text/html, not text/event-stream"),
+        (whole(b"text/" + b"x" * 7_000, b""), f"is text/{'x' * 35}, not text/event-stream"),
         (whole(b"application/json", b"{"), "not the JSON of a chat completion"),
         (whole(b"application/json", b'{"error": {"type": "invalid_request_error"}}'), "invalid_request_error"),
         (whole(b"application/json", b"x" * 300_000), "not the JSON of a chat completion"),
