@@ -175,7 +175,7 @@ def test_a_field_that_is_missing_or_mistyped_is_named(name: str, field: str, val
         ("transcripts[0].alternatives[0]", "confidence", True),
         ("transcripts[0].alternatives[0]", "confidence", float("nan")),
         ("transcripts[0].alternatives[0]", "decoratedTranscript", 5),
-        ("transcripts[0].alternatives[0]", "transcript", "4 " * 40_000),
+        ("transcripts[0].alternatives[0]", "decoratedTranscript", "4 " * 40_000),
     ],
 )
 def test_a_field_deep_in_a_transcription_is_named_by_its_path(place: str, field: str, value: Any) -> None:
