@@ -49,9 +49,13 @@ class ReplayClock:
         """Wait recorded seconds."""
         await asyncio.sleep(max(0.0, seconds / self.speed))
 
+    def jump(self, when_ms: int) -> None:
+        """Let it be that time of the recording, or later, at once."""
+        self.origin_ms += max(0, when_ms - self.now_ms())
+
     async def until(self, when_ms: int) -> None:
         """Wait until that time of the recording; of a long silence, only `SILENCE_MS`."""
-        self.origin_ms += max(0, when_ms - self.now_ms() - SILENCE_MS)
+        self.jump(when_ms - SILENCE_MS)
         await self.sleep((when_ms - self.now_ms()) / 1000)
 
 
@@ -134,8 +138,11 @@ async def _timed(lines: Iterable[Line], clock: ReplayClock, bridge: Bridge) -> A
     known = (await bridge.engine.counts()).events > 0
     for line in lines:
         known = known and await _is_stored(bridge, line)
-        if line.received_ms is not None and not known:
-            await clock.until(line.received_ms)
+        if line.received_ms is not None:
+            if known:
+                clock.jump(line.received_ms)
+            else:
+                await clock.until(line.received_ms)
         yield [line]
 
 
