@@ -70,6 +70,8 @@ UNLESS_ALLOWED = _table("""
 UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")
 COMPATIBLE = IPv6Network("::/96")
+TRANSLATED = (NAT64, IPv6Network("64:ff9b:1::/48"), IPv6Network("::ffff:0:0:0/96"))
+"""Well-known and local NAT64, and SIIT: a translator on the way dials the last 32 bits."""
 ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
@@ -115,7 +117,7 @@ def _unwrapped(address: Address) -> Iterator[Address]:
     if address.sixtofour:
         yield address.sixtofour
     number = int(address)
-    carries = address in NAT64 or (number >> 32) & 0xFFFF_FFFF in ISATAP
+    carries = any(address in network for network in TRANSLATED) or (number >> 32) & 0xFFFF_FFFF in ISATAP
     if carries or (address in COMPATIBLE and number > 1):
         yield IPv4Address(number & 0xFFFF_FFFF)
 

@@ -113,6 +113,13 @@ def test_a_mapped_address_is_judged_by_what_it_carries() -> None:
     assert refusal("::ffff:10.1.2.3", parse_networks(["10.0.0.0/8"])) is None
 
 
+@pytest.mark.parametrize("carrier", ["64:ff9b::", "64:ff9b:1::", "::ffff:0:"])
+def test_no_allow_list_lets_a_translator_dial_the_metadata_service(carrier: str) -> None:
+    everywhere = parse_networks(["::/0", "0.0.0.0/0"])
+    assert "metadata service" in (refusal(f"{carrier}169.254.169.254", everywhere) or "")
+    assert refusal(f"{carrier}10.1.2.3", everywhere) is None
+
+
 @given(st.ip_addresses())
 def test_what_python_calls_private_is_never_open(address: Address) -> None:
     # NAT64 is the one carrier that Python's own list calls by itself and that we judge by its content.
