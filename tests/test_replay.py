@@ -99,6 +99,16 @@ async def test_without_a_clock_every_line_is_taken_in_and_each_conversation_keep
             assert mine == sorted(mine)
 
 
+async def test_what_follows_from_a_line_is_stored_before_the_conversations_next_line(tmp_path: Path) -> None:
+    left = line(1, "a")
+    left["topicName"] = left["topicName"].replace("start", "end")
+    path = record(tmp_path / "a.jsonl", line(0, "a"), left, line(2, "b"))
+    async with open_still(tmp_path) as bridge:
+        await play(bridge, path)
+        kinds = [event.kind for event in await bridge.engine.events()]
+        assert kinds == ["ConversationStarted", "CustomerLeft", "ConversationEnded", "ConversationStarted"]
+
+
 async def test_what_is_no_event_is_listed_by_its_topic_and_what_came_twice_is_counted(tmp_path: Path) -> None:
     wrong = {**line(1, "x"), "eventBody": {"conversationId": "talk"}}
     path = record(tmp_path / "a.jsonl", line(0, "a"), wrong, line(0, "a"), {"message": "pong"})
