@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 from attrs import frozen
@@ -81,8 +83,9 @@ async def _sim(playing: _Playing, ports: tuple[int, int, int], *, once: bool) ->
 
 async def _play(org: Org, playing: _Playing) -> None:
     lines = [line.envelope for file in playing.files for line in read_recording(file, [])]
-    click.echo("waiting for a bridge to listen …")
-    await org.until(lambda: bool(org.live_channels()))
+    follow = ", ".join(f"queue:{queue}" for queue in queues(lines) or [org.settings.queue])
+    click.echo(f"waiting for a bridge to listen (it should follow {follow}) …")
+    await somebody_listens(org)
     async with asyncio.TaskGroup() as group:
         group.create_task(play(org, lines, speed=playing.speed))
         if playing.url:
@@ -93,3 +96,14 @@ async def _play(org: Org, playing: _Playing) -> None:
     if playing.url:
         done = posting.result()
         click.echo(f"posted {done.accepted} webhooks: {done.duplicates} were stored already, {done.refused} refused")
+
+
+def queues(lines: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The queues that a bridge has to follow to hear these recorded envelopes over its channel."""
+    bodies = [line.get("detail", line).get("eventBody", {}) for line in lines]
+    return sorted({str(body["queueId"]) for body in bodies if body.get("queueId")})
+
+
+async def somebody_listens(org: Org) -> None:
+    """Wait for a channel with topics and a socket: what is said before that, nobody hears."""
+    await org.until(lambda: any(channel.topics and channel.socket for channel in org.live_channels()))
