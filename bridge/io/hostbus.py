@@ -47,9 +47,9 @@ async def open_host_bus(folder: str | Path, *, clock: Clock) -> AsyncIterator[Ho
     """
     home, loop = prepare_folder(Path(folder)), asyncio.get_running_loop()
     with bound(home) as (name, ears):
-        bus = HostBus(home, name, clock)
+        bus = HostBus(home, name, ears, clock)
         bus.meet()
-        loop.add_reader(ears, bus.hear, ears)
+        loop.add_reader(ears, bus.hear)
         beating = asyncio.create_task(bus.beat(), name="host bus")
         try:
             yield bus
@@ -81,6 +81,7 @@ class HostBus:
 
     folder: Path
     name: str
+    ears: socket.socket
     clock: Clock
     lost: int = field(init=False, default=0)
     _local: LocalBus = field(init=False)
@@ -185,8 +186,12 @@ class HostBus:
             return
         self.lost += 1
         if peer.fits(frame):
-            self._forget(peer, channel)
-            peer.tell_lost(channel)
+            self._lose(peer, channel)
+
+    def _lose(self, peer: Peer, channel: str) -> None:
+        """It missed something: it is sent no more until it listens anew, and told so."""
+        self._forget(peer, channel)
+        peer.tell_lost(channel)
 
     # --- what they want
 
@@ -222,8 +227,7 @@ class HostBus:
     def _forget_silent(self, peer: Peer) -> None:
         oldest = self.clock.monotonic() - SILENCE
         for channel in [channel for channel, heard in peer.wants.items() if heard < oldest]:
-            self._forget(peer, channel)
-            peer.tell_lost(channel)
+            self._lose(peer, channel)
 
     # --- what is kept
 
@@ -244,11 +248,11 @@ class HostBus:
 
     # --- what they say
 
-    def hear(self, ears: socket.socket) -> None:
+    def hear(self) -> None:
         """Read what has come. No bytes do any harm."""
         with suppress(BlockingIOError):
             for _ in range(AT_ONCE):
-                self._take(ears.recv(LARGEST))
+                self._take(self.ears.recv(LARGEST))
 
     def _take(self, datagram: bytes) -> None:
         sender, frames = read_datagram(datagram)

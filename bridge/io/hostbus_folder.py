@@ -16,7 +16,7 @@ from pathlib import Path
 from bridge.errors import ConfigError
 
 NAME = re.compile(r"\d{1,10}-[0-9a-f]{8}\.sock", re.ASCII)
-_LONGEST = 107 - len("/4194304-01234567.sock")
+LONGEST = 107 - len("/4194304-01234567.sock")
 """Bytes of the folder's path: a socket's address has 108, with the zero at its end."""
 
 
@@ -25,7 +25,7 @@ def prepare_folder(folder: Path) -> Path:
     hash. Raises ConfigError when it is not ours alone.
     """
     folder = folder.resolve()
-    if len(os.fsencode(folder)) > _LONGEST:
+    if len(os.fsencode(folder)) > LONGEST:
         name = blake2b(os.fsencode(folder), digest_size=8).hexdigest()
         folder = Path(tempfile.gettempdir(), f"bridge-{os.geteuid()}-{name}.bus")
     try:
