@@ -34,9 +34,10 @@ class Intake:
         if not events:
             raise PayloadError("the envelope is a control frame: it tells of no event")
         when = self.clock.now_ms() if received_ms is None else received_ms
-        appended = await self._append(events, when)
-        for left in (event for event in events if isinstance(event, CustomerLeft)):
-            await self._end(left, when)
+        ends = await self._ends(events, events)
+        appended = (await self._append([*events, *ends], when))[: len(events)]
+        if not ends and (missed := await self._ends(events, ())):
+            await self._append(missed, when)
         return Accepted(appended[0].id, all(one.duplicate for one in appended))
 
     async def _append(self, events: Sequence[Event], received_ms: int) -> list[Appended]:
@@ -63,13 +64,19 @@ class Intake:
         wanted = tuple((route.name, route.mode) for route in routes)
         return Arrival(event.id, event.conversation, kind, body, received_ms, wanted)
 
-    async def _end(self, left: CustomerLeft, received_ms: int) -> None:
-        """When the last customer has left, the conversation has ended. A repeated envelope does it again, and the
-        id makes it happen once; so a crash between the two appends loses nothing.
+    async def _ends(self, events: Sequence[Event], told: Sequence[Event]) -> list[Event]:
+        """The ends of the conversations whose last customer has left, judged by what is stored and what is `told`.
+
+        Stored in one write with the leaving. Where two customers leave at once, in two processes, each sees the other
+        only afterwards: then it is looked at again, and the end's id makes it happen once.
         """
-        history = await self.engine.history(left.conversation)
-        if has_ended(load(stored.kind, stored.body) for stored in history if stored.kind in LIFE):
-            await self._append([ended(left)], received_ms)
+        ends: list[Event] = []
+        for left in (event for event in events if isinstance(event, CustomerLeft)):
+            stored = await self.engine.history(left.conversation)
+            known = (load(one.kind, one.body) for one in stored if one.kind in LIFE)
+            if has_ended([*known, *(event for event in told if event.conversation == left.conversation)]):
+                ends.append(ended(left))
+        return ends
 
 
 def _stub(kind: str) -> str:

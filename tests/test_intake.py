@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bridge.core.events import ConversationEnded, CustomerLeft, Utterance
 from bridge.core.genesys import parse
 from bridge.errors import PayloadError
 from bridge.intake import Intake
-from bridge.ports import Arrival
+from bridge.ports import Appended, Arrival
 
 TALK, LEG = "9054f85d-70f4-531d-8b29-6051fff97da4", "cc0e5f1f-258c-5f31-b7f8-e6934ee37920"
 ANN, BOB = "5f86543b-6158-5ef9-bbe4-ad01d5eef0f6", "7186543b-6158-5ef9-bbe4-ad01d5eef0f7"
@@ -138,6 +138,21 @@ async def test_a_crash_between_leaving_and_the_end_is_made_good_when_it_is_told_
         assert (await door.intake(customer("end"))).duplicate
         assert await door.kinds() == ["CustomerLeft", "ConversationEnded"]
         assert [one.handler for one in await door.stand.engine.deliveries()] == ["h.on_end"]
+
+
+async def test_the_last_leaving_and_the_end_are_stored_in_one_write(tmp_path: Path) -> None:
+    async with open_door(tmp_path) as door:
+        writes: list[list[str]] = []
+        append = door.intake.engine.append
+
+        async def watched(arrivals: Sequence[Arrival]) -> list[Appended]:
+            writes.append([arrival.kind for arrival in arrivals])
+            return await append(arrivals)
+
+        door.intake.engine.append = watched  # type: ignore[method-assign] # the real one, watched
+        await door.intake(customer("start"))
+        await door.intake(customer("end"))
+        assert writes == [["ConversationStarted"], ["CustomerLeft", "ConversationEnded"]]
 
 
 async def test_a_control_frame_is_refused(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_a_replay_that_is_killed_in_the_middle_ends_like_one_that_is_not(
 ) -> None:
     whole, resumed, state = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl", tmp_path / "resumed.db"
     async with open_app(make_gateway(SimGateway(first_token=0.01))) as gateway:
-        given = (*recordings, "--gateway", gateway)
+        given: tuple[str | Path, ...] = (*recordings, "--gateway", gateway)
         assert (await end(await start(tmp_path, *given, "--out", whole)))[0] == 0
         for settled in (1, 40, 90):
             await _kill_after(await start(tmp_path, *given, "--out", resumed, "--state", state), state, settled)
