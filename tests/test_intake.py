@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from attrs import define
+from attrs import define, evolve, field
 from bridge_parts import Stand, listening, open_stand
 
 from bridge.context import Context
@@ -18,7 +18,7 @@ from bridge.core.events import ConversationEnded, CustomerLeft, Utterance
 from bridge.core.genesys import parse
 from bridge.errors import PayloadError
 from bridge.intake import Intake
-from bridge.ports import Appended, Arrival
+from bridge.ports import Appended, Arrival, Engine, Stored
 
 TALK, LEG = "9054f85d-70f4-531d-8b29-6051fff97da4", "cc0e5f1f-258c-5f31-b7f8-e6934ee37920"
 ANN, BOB = "5f86543b-6158-5ef9-bbe4-ad01d5eef0f6", "7186543b-6158-5ef9-bbe4-ad01d5eef0f7"
@@ -61,6 +61,21 @@ def wrapped(envelope: Mapping[str, Any]) -> dict[str, Any]:
         "version": "0", "id": "x", "detail-type": "v2", "source": "aws.partner/genesys.com",
         "time": "2026-03-02T09:15:14Z", "detail": {**envelope, "timestamp": "2026-03-02T09:15:14.000Z"},
     }  # fmt: skip
+
+
+@define
+class Watched:
+    """The real engine; notes what each append holds."""
+
+    engine: Engine
+    writes: list[list[str]] = field(factory=list)
+
+    async def append(self, arrivals: Sequence[Arrival]) -> list[Appended]:
+        self.writes.append([arrival.kind for arrival in arrivals])
+        return await self.engine.append(arrivals)
+
+    async def history(self, conversation: str) -> list[Stored]:
+        return await self.engine.history(conversation)
 
 
 @define
@@ -142,17 +157,11 @@ async def test_a_crash_between_leaving_and_the_end_is_made_good_when_it_is_told_
 
 async def test_the_last_leaving_and_the_end_are_stored_in_one_write(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
-        writes: list[list[str]] = []
-        append = door.intake.engine.append
-
-        async def watched(arrivals: Sequence[Arrival]) -> list[Appended]:
-            writes.append([arrival.kind for arrival in arrivals])
-            return await append(arrivals)
-
-        door.intake.engine.append = watched  # type: ignore[method-assign] # the real one, watched
-        await door.intake(customer("start"))
-        await door.intake(customer("end"))
-        assert writes == [["ConversationStarted"], ["CustomerLeft", "ConversationEnded"]]
+        watched = Watched(door.stand.engine)
+        intake = evolve(door.intake, engine=cast("Engine", watched))
+        await intake(customer("start"))
+        await intake(customer("end"))
+        assert watched.writes == [["ConversationStarted"], ["CustomerLeft", "ConversationEnded"]]
 
 
 async def test_a_control_frame_is_refused(tmp_path: Path) -> None:
