@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from attrs import define, field
 
-from bridge.core.concealing import Conceal
 from bridge.core.events import Utterance
 from bridge.core.masking import Masked, Reveal
+from bridge.core.masking.concealing import Conceal
 from bridge.errors import BridgeError
 from bridge.ports import Record
 

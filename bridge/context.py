@@ -15,11 +15,11 @@ import orjson
 from attrs import define, field, frozen
 
 from bridge.cards import Card, CardState, digest
-from bridge.core.borrowing import Borrowed
 from bridge.core.budget import Window, day_of, reservation
 from bridge.core.codec import load
 from bridge.core.events import Event, Utterance
 from bridge.core.masking import Kind, Masked, hide
+from bridge.core.masking.borrowing import Borrowed
 from bridge.core.prompts import Built, Prompt, build
 from bridge.core.tokens import vocabulary_of
 from bridge.core.transcript import Transcript, disarm

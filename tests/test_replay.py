@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.app import Bridge, open_bridge
-from bridge.core.fields import iso
+from bridge.core.genesys.fields import iso
 from bridge.ports import Arrival
 from bridge.replay import WINDOW, Read, ReplayClock, feed, first_ms, read_recording, until_idle
 from bridge.settings import EngineSettings, Handlers, Settings

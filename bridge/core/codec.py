@@ -14,7 +14,7 @@ import orjson
 from cattrs import BaseValidationError, Converter, transform_error
 
 from bridge.core import events
-from bridge.core.envelope import decode
+from bridge.core.genesys.envelope import decode
 from bridge.errors import PayloadError
 
 KINDS: dict[str, type[events.Event]] = {

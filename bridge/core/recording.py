@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from bridge.core.envelope import decode
-from bridge.core.fields import iso, moment, read_ms
+from bridge.core.genesys.envelope import decode
+from bridge.core.genesys.fields import iso, moment, read_ms
 from bridge.errors import PayloadError
 
 

@@ -22,8 +22,7 @@ import orjson
 from attrs import define, field, frozen
 
 from bridge.core.channels import Grant, TopicState, renew_after
-from bridge.core.fields import is_key
-from bridge.core.genesys_answers import (
+from bridge.core.genesys.answers import (
     PAGE,
     active_query,
     entries,
@@ -33,6 +32,7 @@ from bridge.core.genesys_answers import (
     topic_state,
     why_refused,
 )
+from bridge.core.genesys.fields import is_key
 from bridge.core.retry import Policy, delay, doubling, parse_retry_after
 from bridge.errors import ConfigError, GenesysError
 from bridge.ports import Clock

@@ -20,8 +20,8 @@ import pytest
 from aiohttp import web
 from attrs import define, field
 
-from bridge.core.cleared import SEAL, Shown
 from bridge.core.events import Speaker
+from bridge.core.masking.cleared import SEAL, Shown
 from bridge.errors import RejectedError
 from bridge.io.bus import LocalBus
 from bridge.io.clock import MachineClock

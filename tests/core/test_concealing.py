@@ -5,9 +5,9 @@ from itertools import cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.concealing import Conceal
 from bridge.core.masking import Vault, hide
-from bridge.core.vocabulary import words
+from bridge.core.masking.concealing import Conceal
+from bridge.core.masking.vocabulary import words
 
 PLAIN = words("the please we will look for your and is Monday, thank you sure. Can help can't résumé at")
 PERSONAL = [

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.cleared import Seal
 from bridge.core.masking import Kind, Masked, Shown, Vault, find, hide, show
-from bridge.core.vocabulary import words
+from bridge.core.masking.cleared import Seal
+from bridge.core.masking.vocabulary import words
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "masking.jsonl"
 CASES = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]

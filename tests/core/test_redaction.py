@@ -10,7 +10,7 @@ import pytest
 
 from bridge.core.genesys import parse
 from bridge.core.masking import Vault, find
-from bridge.core.redaction import redact
+from bridge.core.masking.redaction import redact
 
 ROOT = Path(__file__).parents[2]
 SHARED = sorted((ROOT.parent / "shared" / "recordings" / "primock57").glob("*.jsonl.gz"))[:3]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.spans import Kind, Place, Span, free, settle
+from bridge.core.masking.spans import Kind, Place, Span, free, settle
 
 SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9), st.sampled_from(Kind))).map(
     lambda drawn: [Span(start, start + length, kind) for start, length, kind in drawn]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.masking import find
-from bridge.core.vocabulary import words
+from bridge.core.masking.vocabulary import words
 
 UNITS = words("zero one two three four five six seven eight nine")
 TEENS = words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.borrowing import Borrowed
 from bridge.core.events import ConversationStarted, TranscriptionStatus, Utterance
 from bridge.core.masking import Kind, Vault, hide
+from bridge.core.masking.borrowing import Borrowed
 from bridge.core.transcript import Transcript, disarm
 
 

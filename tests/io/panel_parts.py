@@ -12,7 +12,7 @@ import orjson
 import pytest
 from attrs import define, field
 
-from bridge.core.cleared import SEAL, Shown
+from bridge.core.masking.cleared import SEAL, Shown
 from bridge.core.sse import Parser, ServerEvent
 from bridge.io.bus import LocalBus
 from bridge.io.panel import PanelLine

@@ -15,7 +15,7 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.genesys_answers import entries, mapping, message_text, topic_state, why_refused
+from bridge.core.genesys.answers import entries, mapping, message_text, topic_state, why_refused
 from bridge.errors import ConfigError, GenesysError
 from bridge.io.genesys import GenesysClient, open_genesys
 from bridge.settings import GenesysSettings, Secret

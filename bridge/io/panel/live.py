@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 from attrs import asdict, define, field, frozen
 
-from bridge.core.cleared import Shown
 from bridge.core.events import Speaker
+from bridge.core.masking.cleared import Shown
 from bridge.core.sse import ServerEvent, dump
 
 STANDING = frozenset({"open", "ready"})

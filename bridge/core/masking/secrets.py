@@ -10,10 +10,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bridge.core.digits import SPOKEN
-from bridge.core.linear import linear
-from bridge.core.spans import Kind, Place, Span
-from bridge.core.vocabulary import NO_SECRET
+from bridge.core.masking.digits import SPOKEN
+from bridge.core.masking.linear import linear
+from bridge.core.masking.spans import Kind, Place, Span
+from bridge.core.masking.vocabulary import NO_SECRET
 
 _AHEAD: Final = 64
 _CALLED: Final = linear(

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from bridge.core.digits import SPOKEN
-from bridge.core.linear import linear
-from bridge.core.mails import said_mails
-from bridge.core.numbers import numbered
-from bridge.core.patterns import AT, PLACEHOLDER, READABLE, written
-from bridge.core.secrets import told_secrets
-from bridge.core.spans import Place, Span, free, in_order, settle
+from bridge.core.masking.digits import SPOKEN
+from bridge.core.masking.linear import linear
+from bridge.core.masking.mails import said_mails
+from bridge.core.masking.numbers import numbered
+from bridge.core.masking.patterns import AT, PLACEHOLDER, READABLE, written
+from bridge.core.masking.secrets import told_secrets
+from bridge.core.masking.spans import Place, Span, free, in_order, settle
 
 _ONES, _TENS, _ALL = (
     "|".join(

@@ -13,9 +13,9 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from bridge.core.linear import linear
-from bridge.core.spans import Place
-from bridge.core.vocabulary import words
+from bridge.core.masking.linear import linear
+from bridge.core.masking.spans import Place
+from bridge.core.masking.vocabulary import words
 
 _UNITS: Final = words("one two three four five six seven eight nine")
 _TEENS: Final = words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")

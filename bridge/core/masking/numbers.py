@@ -13,11 +13,11 @@ from typing import Final
 from stdnum import luhn
 from stdnum.de import idnr
 
-from bridge.core.digits import Run, runs
-from bridge.core.linear import linear
-from bridge.core.naming import WINDOW, Name, name_after, name_before, tells_a_year, tells_an_amount
-from bridge.core.patterns import MONTH_AFTER, MONTH_BEFORE, UNIT_AFTER
-from bridge.core.spans import Kind, Place, Span
+from bridge.core.masking.digits import Run, runs
+from bridge.core.masking.linear import linear
+from bridge.core.masking.naming import WINDOW, Name, name_after, name_before, tells_a_year, tells_an_amount
+from bridge.core.masking.patterns import MONTH_AFTER, MONTH_BEFORE, UNIT_AFTER
+from bridge.core.masking.spans import Kind, Place, Span
 
 _BELOW_100: Final = "(?:YU?|T|U)"
 _BELOW_1000: Final = f"(?:D|{_BELOW_100}H{_BELOW_100}?|{_BELOW_100})"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bridge.core import keys
-from bridge.core.envelope import BODY, Envelope
 from bridge.core.events import Event, Speaker, TranscriptionStatus, Utterance
-from bridge.core.fields import Fields, child, children, flag, key, moment, refuse, share, span, text
+from bridge.core.genesys import keys
+from bridge.core.genesys.envelope import BODY, Envelope
+from bridge.core.genesys.fields import Fields, child, children, flag, key, moment, refuse, share, span, text
 
 LONGEST_SAID = 65_536
 """Characters of one utterance, hours of speech: masking takes microseconds for each, and all conversations wait."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from bridge.core import keys
-from bridge.core.details import (
+from bridge.core.events import ConversationEnded, ConversationStarted, CustomerLeft, Event, Unknown
+from bridge.core.genesys import keys
+from bridge.core.genesys.details import (
     read_customer_end,
     read_customer_start,
     read_open_message,
@@ -21,13 +22,12 @@ from bridge.core.details import (
     read_user_start,
     read_wrapup,
 )
-from bridge.core.envelope import Envelope, decode, is_control, is_open_message, known_conversation, unwrap
-from bridge.core.events import ConversationEnded, ConversationStarted, CustomerLeft, Event, Unknown
-from bridge.core.fields import Fields
-from bridge.core.keys import event_id
-from bridge.core.presence import MEDIA
-from bridge.core.snapshots import read_snapshot
-from bridge.core.transcription import read_transcription
+from bridge.core.genesys.envelope import Envelope, decode, is_control, is_open_message, known_conversation, unwrap
+from bridge.core.genesys.fields import Fields
+from bridge.core.genesys.keys import event_id
+from bridge.core.genesys.presence import MEDIA
+from bridge.core.genesys.snapshots import read_snapshot
+from bridge.core.genesys.transcription import read_transcription
 from bridge.errors import PayloadError
 
 __all__ = ["decode", "ended", "event_id", "has_ended", "is_control", "parse"]

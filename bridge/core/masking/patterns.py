@@ -19,8 +19,8 @@ from stdnum.es import dni, nie
 from stdnum.ie import pps
 from stdnum.it import codicefiscale
 
-from bridge.core.linear import linear
-from bridge.core.spans import Kind, Span
+from bridge.core.masking.linear import linear
+from bridge.core.masking.spans import Kind, Span
 
 Check = Callable[[str], int]
 """How many characters of a candidate are the real thing; 0 for none of it."""

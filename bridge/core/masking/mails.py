@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from bridge.core.digits import SPOKEN
-from bridge.core.linear import linear
-from bridge.core.spans import Kind, Span
-from bridge.core.vocabulary import BEFORE_AN_ADDRESS, ENDS_LIKE_A_DOMAIN, SAID_FOR_A_SIGN
+from bridge.core.masking.digits import SPOKEN
+from bridge.core.masking.linear import linear
+from bridge.core.masking.spans import Kind, Span
+from bridge.core.masking.vocabulary import BEFORE_AN_ADDRESS, ENDS_LIKE_A_DOMAIN, SAID_FOR_A_SIGN
 
 _BACK: Final = 96
 """So many characters before an anchor can belong to the address."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from bridge.core.spans import Kind
+from bridge.core.masking.spans import Kind
 
 WINDOW: Final = 64
 """So many characters before a number are looked at. Bounded, so that plain `re` stays linear here."""

@@ -6,9 +6,9 @@ from collections import Counter
 
 from attrs import define, field
 
-from bridge.core.digits import SPOKEN, runs
-from bridge.core.spans import Kind
-from bridge.core.vocabulary import SAID_FOR_A_SIGN
+from bridge.core.masking.digits import SPOKEN, runs
+from bridge.core.masking.spans import Kind
+from bridge.core.masking.vocabulary import SAID_FOR_A_SIGN
 
 
 def _same(kind: Kind, value: str) -> str:

@@ -15,13 +15,14 @@ from typing import Final
 
 from attrs import define, field
 
-from bridge.core.digits import SPOKEN
 from bridge.core.masking import Carry, Masked, Vault, hide
-from bridge.core.vocabulary import SAID_FOR_A_SIGN
+from bridge.core.masking.digits import SPOKEN
+from bridge.core.masking.vocabulary import SAID_FOR_A_SIGN
 
 _LONGEST_WAIT: Final = 200
 _DOUBTFUL: Final = re.compile(r"[\d@\[]|^\W*\w\W*$")
 _JOINS: Final = frozenset({*SAID_FOR_A_SIGN, "at"})
+_MAY_JOIN: Final = frozenset(joint[:end] for joint in _JOINS for end in range(len(joint) + 1))
 _SAID: Final = frozenset(SPOKEN) | _JOINS
 _WORD: Final = re.compile(r"\S+")
 
@@ -62,7 +63,7 @@ def _border(text: str) -> int:
     border, follows = len(text), True
     if words and words[-1].end() == len(text):
         begun = words.pop()
-        border, follows = begun.start(), any(joint.startswith(_bare(begun)) for joint in _JOINS)
+        border, follows = begun.start(), _bare(begun) in _MAY_JOIN
     while words and (follows or _doubtful(words[-1])):
         word = words.pop()
         border, follows = word.start(), _bare(word) in _JOINS

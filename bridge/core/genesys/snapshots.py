@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bridge.core import keys
-from bridge.core.envelope import BODY, Envelope
 from bridge.core.events import (
     AgentJoined,
     AgentLeft,
@@ -21,8 +19,10 @@ from bridge.core.events import (
     QueueConversation,
     WrapUp,
 )
-from bridge.core.fields import children, key, text
-from bridge.core.presence import AGENTS, CUSTOMERS, Presence, read_presence
+from bridge.core.genesys import keys
+from bridge.core.genesys.envelope import BODY, Envelope
+from bridge.core.genesys.fields import children, key, text
+from bridge.core.genesys.presence import AGENTS, CUSTOMERS, Presence, read_presence
 
 
 def read_snapshot(heard: Envelope) -> tuple[Event, ...]:

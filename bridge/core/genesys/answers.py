@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bridge.core.channels import TopicState
-from bridge.core.fields import iso
+from bridge.core.genesys.fields import iso
 
 PAGE = 100
 """Conversations on one page of a details query."""

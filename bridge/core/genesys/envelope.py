@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from bridge.core import keys
-from bridge.core.fields import Fields, is_key, key, moment, read_ms, refuse
+from bridge.core.genesys import keys
+from bridge.core.genesys.fields import Fields, is_key, key, moment, read_ms, refuse
 from bridge.errors import PayloadError
 
 BODY = "eventBody"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from bridge.core.masking import Kind, Vault
-from bridge.core.vault import _same
+from bridge.core.masking.vault import _same
 
 FIRST_OWN = 100_001
 """No conversation holds that many values of one kind, so the two never share a name. A thousand fit into one body."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bridge.core import keys
-from bridge.core.envelope import BODY, Envelope, known_conversation
 from bridge.core.events import (
     AgentJoined,
     AgentLeft,
@@ -16,8 +14,10 @@ from bridge.core.events import (
     Unknown,
     WrapUp,
 )
-from bridge.core.fields import Fields, child, children, key, moment, span, text
-from bridge.core.transcription import dialect
+from bridge.core.genesys import keys
+from bridge.core.genesys.envelope import BODY, Envelope, known_conversation
+from bridge.core.genesys.fields import Fields, child, children, key, moment, span, text
+from bridge.core.genesys.transcription import dialect
 
 
 def read_customer_start(heard: Envelope) -> tuple[Event, ...]:

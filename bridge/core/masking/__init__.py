@@ -16,12 +16,12 @@ from typing import Final
 
 from attrs import define, field
 
-from bridge.core.cleared import SEAL, Masked, Shown
-from bridge.core.finding import readable, spans_of
-from bridge.core.patterns import PLACEHOLDER
-from bridge.core.spans import Kind, Span
-from bridge.core.unmasking import Reveal, show
-from bridge.core.vault import Vault
+from bridge.core.masking.cleared import SEAL, Masked, Shown
+from bridge.core.masking.finding import readable, spans_of
+from bridge.core.masking.patterns import PLACEHOLDER
+from bridge.core.masking.spans import Kind, Span
+from bridge.core.masking.unmasking import Reveal, show
+from bridge.core.masking.vault import Vault
 
 __all__ = ["Carry", "Kind", "Masked", "Reveal", "Shown", "Span", "Vault", "find", "hide", "show"]
 

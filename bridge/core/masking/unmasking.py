@@ -8,10 +8,10 @@ from typing import Final
 
 from attrs import define, field
 
-from bridge.core.cleared import SEAL, Masked, Shown
-from bridge.core.patterns import PLACEHOLDER
-from bridge.core.spans import Kind
-from bridge.core.vault import Vault
+from bridge.core.masking.cleared import SEAL, Masked, Shown
+from bridge.core.masking.patterns import PLACEHOLDER
+from bridge.core.masking.spans import Kind
+from bridge.core.masking.vault import Vault
 
 _OPENINGS: Final = tuple(f"[{kind}_" for kind in Kind)
 _COUNTED: Final = re.compile(r"[0-9]{0,7}")

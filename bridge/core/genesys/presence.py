@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from bridge.core.events import Participant, Speaker
-from bridge.core.fields import Fields, child, children, key, moment, span, text
+from bridge.core.genesys.fields import Fields, child, children, key, moment, span, text
 
 CUSTOMERS = frozenset({"customer", "external"})
 AGENTS = frozenset({"agent", "user"})
