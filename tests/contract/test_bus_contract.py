@@ -26,6 +26,10 @@ class Wires:
     there: Bus
     clock: FakeClock
 
+    def tick(self) -> None:
+        """Time goes on, without a turn in which either end could hear of the other."""
+        self.clock._elapsed += 0.001
+
     async def settle(self) -> None:
         """Let what is on its way arrive. A socket of the same host has it at once, and its reader runs next."""
         for _ in range(20):
@@ -92,9 +96,10 @@ async def test_every_subscriber_of_the_channel_gets_every_message_once_and_in_or
 
 async def test_what_is_published_right_after_somebody_began_to_listen_is_heard(wires: Wires) -> None:
     async with wires.there.subscribe(CALL) as messages:
-        await wires.clock.advance(0.001)
+        wires.tick()
         wires.here.publish(CALL, b"at once")
-        assert await take(messages, 1) == [b"at once"]
+        wires.here.publish(CALL, b"and kept", keep=True)
+        assert await take(messages, 2) == [b"at once", b"and kept"]
         assert await hears_nothing(wires, messages)
 
 
@@ -118,6 +123,15 @@ async def test_who_left_hears_no_more_and_may_come_back(wires: Wires) -> None:
         await wires.settle()
         wires.here.publish(CALL, b"again")
         assert await take(messages, 1) == [b"again"]
+
+
+async def test_who_stays_hears_on_when_another_leaves(wires: Wires) -> None:
+    async with wires.there.subscribe(CALL) as messages:
+        async with wires.there.subscribe(CALL):
+            await wires.settle()
+        await wires.settle()
+        wires.here.publish(CALL, b"still")
+        assert await take(messages, 1) == [b"still"]
 
 
 async def test_who_comes_later_is_given_the_last_kept_message_first(wires: Wires) -> None:
@@ -158,7 +172,7 @@ async def test_what_was_kept_for_a_listener_is_not_given_once_it_is_out_of_date(
 
 async def test_of_two_who_begin_to_keep_at_once_the_later_one_counts(wires: Wires) -> None:
     wires.there.publish(CALL, b"of the owner before", keep=True)
-    wires.clock._elapsed += 0.001  # without a turn in which either could hear of the other
+    wires.tick()
     wires.here.publish(CALL, b"of the owner now", keep=True)
     await wires.clock.advance(0.001)
     for end in (wires.here, wires.there):

@@ -177,7 +177,59 @@ async def test_a_lost_word_of_who_listens_is_said_again_within_a_second(folder: 
         assert await take(messages) == [b"while it was lost"]
 
 
+async def test_only_who_published_it_gives_a_kept_message_on(folder: Path) -> None:
+    clock = FakeClock()
+    async with pair(folder, clock) as (one, other), open_host_bus(folder, clock=clock) as third:
+        one.publish(CALL, b"card", keep=True)
+        await clock.advance(0.001)
+        async with other.subscribe(CALL) as messages:
+            assert await take(messages) == [b"card"]
+            async with third.subscribe(CALL) as others:
+                assert await take(others) == [b"card"]
+                await settle()
+                one.publish(CALL, b"live")
+                assert await take(others) == [b"live"]
+
+
+async def test_a_kept_message_that_comes_after_its_listener_left_is_not_kept(folder: Path) -> None:
+    clock = FakeClock()
+    async with pair(folder, clock) as (one, other):
+        async with other.subscribe(CALL):
+            await settle()
+        one.publish(CALL, b"too late", keep=True)
+        await settle()
+        assert (other._borrowed, CALL in other._local.shelf) == (set(), False)
+
+
+async def test_what_is_kept_too_long_is_gone_though_nobody_asks(folder: Path) -> None:
+    clock = FakeClock()
+    async with open_host_bus(folder, clock=clock) as bus:
+        bus.publish(CALL, b"card", keep=True)
+        await clock.advance(602)
+        assert CALL not in bus._local.shelf
+
+
+async def test_a_process_may_listen_to_ten_thousand_channels_and_no_more(folder: Path) -> None:
+    async with pair(folder, FakeClock()) as (one, other):
+        words = [write_frame(Kind.WANT, 0.0, f"{n}") for n in range(10_001)]
+        one._peers[other.name].send_all(words)
+        await settle(100)
+        assert len(other._wanted) == 10_000
+
+
 # --- who does not keep up
+
+
+async def test_what_waits_goes_out_before_what_comes_later(folder: Path) -> None:
+    async with pair(folder, FakeClock()) as (one, other), other.subscribe(CALL) as messages:
+        await settle()
+        sent = [b"%d" % n for n in range(500)]
+        for message in sent:
+            one.publish(CALL, message)
+        assert waiting(one) > 0
+        other.hear()
+        one.publish(CALL, b"last")
+        assert await take(messages, 501) == [*sent, b"last"]
 
 
 async def test_who_reads_nothing_costs_bounded_memory_and_is_told_what_it_lost(folder: Path) -> None:
@@ -259,6 +311,15 @@ async def test_no_bytes_on_the_socket_raise(folder: Path, name: str | None, part
 def test_frames_are_read_as_they_were_written(told: list[tuple[Kind, float, str, bytes]]) -> None:
     sender, read = read_datagram(write_prefix("me") + b"".join(write_frame(*frame) for frame in told))
     assert (sender, [tuple(frame) for frame in read]) == ("me", told)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Kind), st.just(1.0), st.text(), st.binary()), max_size=5), st.integers(0, 60))
+def test_of_a_datagram_cut_short_the_whole_frames_are_read(
+    told: list[tuple[Kind, float, str, bytes]], cut: int
+) -> None:
+    datagram = write_prefix("me") + b"".join(write_frame(*frame) for frame in told)
+    read = [tuple(frame) for frame in read_datagram(datagram[: len(datagram) - cut])[1]]
+    assert read == told[: len(read)]
 
 
 # --- processes
