@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from attrs import define, field
@@ -12,6 +13,8 @@ from bridge.errors import PayloadError
 from bridge.ports import Engine, Stored
 
 BATCH = 500
+LARGE = 8_192
+"""Bytes of an event that takes milliseconds to mask: others may run before the next one."""
 
 
 @define
@@ -36,6 +39,8 @@ class Transcripts:
         while batch := await self.engine.events(conversation=conversation, after=transcript.seq, limit=BATCH):
             for stored in batch:
                 _take(transcript, stored)
+                if len(stored.body) > LARGE:
+                    await asyncio.sleep(0)
         return transcript
 
 

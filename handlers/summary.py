@@ -24,6 +24,8 @@ async def summarize(ended: ConversationEnded, ctx: Context) -> None:
     text = await answering.text()
     if answering.outcome == "incomplete":
         raise GatewayError("the summary broke off before its end")
+    if not text.strip():
+        raise GatewayError("the model answered nothing", retryable=False)
     ctx.callback("crm", "conversation.summarized", outcome_of_model=answering.outcome, **sections(text))
 
 

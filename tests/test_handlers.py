@@ -114,6 +114,15 @@ async def test_half_a_summary_is_tried_again_and_not_posted(tmp_path: Path) -> N
         assert payloads(stand)[0]["data"]["outcome_of_model"] == "cut"
 
 
+async def test_an_empty_note_is_dead_and_not_posted_nor_asked_for_and_billed_again(tmp_path: Path) -> None:
+    gateway = FakeGateway(pieces=("", " "))
+    async with open_house(tmp_path, gateway=gateway) as stand:
+        await stand.tell(said("u1", "bye", speaker="agent"), over(), ENDED)
+        async with stand.working():
+            await stand.noted("dead")
+        assert (len(gateway.asked), stand.crm.got) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
