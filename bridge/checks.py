@@ -9,12 +9,26 @@ from ipaddress import ip_network
 from attrs import fields
 
 from bridge.core.address import url_problem
+from bridge.core.masking.spans import Kind
 from bridge.core.signature import check_secret
-from bridge.core.spans import Kind
-from bridge.settings import DestinationSettings, GatewaySettings, GenesysSettings, Http, Settings, Source, Timeouts
+from bridge.settings import (
+    Cards,
+    DestinationSettings,
+    EngineSettings,
+    GatewaySettings,
+    GenesysSettings,
+    Http,
+    Model,
+    Panel,
+    Settings,
+    Source,
+    Timeouts,
+)
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 FOLLOW = re.compile(r"(queue|user):[0-9A-Za-z-]{1,64}")
+HOST = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
+ORIGIN = re.compile(r"'self'|'none'|https?://[A-Za-z0-9*][A-Za-z0-9.-]*(:\d+|:\*)?", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Problem = tuple[str, str]
@@ -24,22 +38,18 @@ Problem = tuple[str, str]
 def problems(settings: Settings) -> Iterator[Problem]:
     """Everything that is wrong with settings whose types are right."""
     yield from _http(settings.http)
-    if settings.http.host not in LOOPBACK and settings.panel.secret is None:
-        yield "panel.secret", f"is needed, since http.host is {settings.http.host} and not loopback"
-    yield from _positive("engine", settings.engine, "partitions", "keep_events", "lease")
+    yield from _engine(settings.engine)
     yield from _gateway(settings.gateway)
     for source in settings.webhooks:
         yield from _source(source, f"webhooks.{source.name}")
     for destination in settings.destinations:
         yield from _destination(destination, f"destinations.{destination.name}")
     for model in settings.models:
-        yield from _positive(f"models.{model.name}", model, "context", "output")
+        yield from _model(model, f"models.{model.name}")
     yield from _genesys(settings.genesys)
-    yield from _positive("cards", settings.cards, "late")
+    yield from _panel(settings.panel, settings.http)
+    yield from _cards(settings.cards)
     yield from _positive("handlers", settings.handlers, "tries", "timeout")
-    for kind in settings.cards.unmask:
-        if kind not in Kind.__members__:
-            yield "cards.unmask", f"{kind!r} is no kind; there are {', '.join(Kind.__members__)}"
     for name in ("conversation", "tenant_per_day"):
         if getattr(settings.budgets, name) < 0:
             yield f"budgets.{name}", "must be 0 (no cap) or more"
@@ -57,11 +67,19 @@ def _http(http: Http) -> Iterator[Problem]:
     yield from _positive("http", http, "max_body", "body_timeout")
 
 
+def _engine(engine: EngineSettings) -> Iterator[Problem]:
+    if not engine.path:
+        yield "engine.path", "must name a file, such as var/bridge.db"
+    yield from _positive("engine", engine, "partitions", "keep_events", "lease")
+
+
 def _gateway(gateway: GatewaySettings) -> Iterator[Problem]:
     if wrong := url_problem(gateway.url):
         yield "gateway.url", wrong
     if not gateway.path.startswith("/"):
         yield "gateway.path", "must begin with a slash, such as /v1/chat/completions"
+    if not gateway.model:
+        yield "gateway.model", "must name what handlers ask, such as gpt-4o-mini"
     yield from _positive("gateway", gateway, "tries")
     yield from _positive("gateway.timeouts", gateway.timeouts, *(one.name for one in fields(Timeouts)))
 
@@ -97,11 +115,36 @@ def _genesys(genesys: GenesysSettings) -> Iterator[Problem]:
     for name in ("api_url", "login_url"):
         if (url := getattr(genesys, name)) and (wrong := url_problem(url)):
             yield f"genesys.{name}", wrong
+    if genesys.domain and not HOST.fullmatch(genesys.domain):
+        yield "genesys.domain", f"{genesys.domain!r} is no domain; mypurecloud.de would be right, without https://"
+    if genesys.follow and not genesys.client_id:
+        yield "genesys.client_id", "is missing, and without it nothing is followed"
     if genesys.client_id and genesys.client_secret is None:
         yield "genesys.client_secret", 'is missing, such as "env:GENESYS_SECRET"'
     if genesys.client_id and not (genesys.domain or (genesys.api_url and genesys.login_url)):
         yield "genesys.domain", 'is missing, such as "mypurecloud.de"'
     yield from _networks("genesys.allow", genesys.allow)
+
+
+def _model(model: Model, path: str) -> Iterator[Problem]:
+    yield from _positive(path, model, "context", "output")
+    if model.output > model.context:
+        yield f"{path}.output", f"must not be more than its context, {model.context}"
+
+
+def _panel(panel: Panel, http: Http) -> Iterator[Problem]:
+    if http.host not in LOOPBACK and panel.secret is None:
+        yield "panel.secret", f"is needed, since http.host is {http.host} and not loopback"
+    for embedder in panel.frame_ancestors:
+        if not ORIGIN.fullmatch(embedder):
+            yield "panel.frame_ancestors", f"{embedder!r} is no origin; https://apps.mypurecloud.de would be right"
+
+
+def _cards(cards: Cards) -> Iterator[Problem]:
+    yield from _positive("cards", cards, "late")
+    for kind in cards.unmask:
+        if kind not in Kind.__members__:
+            yield "cards.unmask", f"{kind!r} is no kind; there are {', '.join(Kind.__members__)}"
 
 
 def _networks(path: str, allowed: tuple[str, ...]) -> Iterator[Problem]:

@@ -50,14 +50,12 @@ def load(
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{file}: is no TOML: {error}"]) from None
-    problems = [f"{name}: {problem}" for name, problem in _override(tree, environ)]
+    overrides = _override(tree, environ)
+    problems = [f"{name}: overrides no setting{hint}" for name, hint in overrides.unknown]
     tree = {name: section for name, section in tree.items() if not sections or name in sections}
-    try:
-        settings = _converter(environ, read).structure(tree, Settings)
-    except ClassValidationError as error:
-        problems += [f"{file}: {where}: {what}" for where, what in _explain(error, "")]
-        raise ConfigError(sorted(problems)) from None
-    problems += [f"{file}: {where}: {what}" for where, what in find_problems(settings)]
+    settings, wrong = _structure(tree, _converter(environ, read))
+    wrong += [(where, what) for where, what in find_problems(settings) if not any(_is_in(where, at) for at, _ in wrong)]
+    problems += [f"{overrides.said_by.get(where, file)}: {where}: {what}" for where, what in wrong]
     if problems:
         raise ConfigError(sorted(problems))
     return settings
@@ -66,18 +64,29 @@ def load(
 # --- overrides ----------------------------------------------------------------------------------------------------
 
 
-def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Put BRIDGE_<SECTION>_<KEY> into the tree; yield (variable, problem) for those that name nothing."""
+@attrs.frozen
+class _Overrides:
+    """`said_by`: the variable of each setting that one says. `unknown`: (variable, hint) of those that say none."""
+
+    said_by: dict[str, str]
+    unknown: list[tuple[str, str]]
+
+
+def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> _Overrides:
+    """Put BRIDGE_<SECTION>_<KEY> into the tree."""
+    overrides = _Overrides({}, [])
     places = {PREFIX + "_".join(path).upper().replace("-", "_"): (path, kind) for path, kind in _leaves(tree, Settings)}
     named_as_secret = {value.removeprefix("env:") for value in _strings(tree) if value.startswith("env:")}
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name == FILE_VARIABLE or name in named_as_secret:
             continue
         if name not in places:
-            yield name, "overrides no setting" + _hint(name, places)
+            overrides.unknown.append((name, _hint(name, places)))
             continue
         path, kind = places[name]
         _set(tree, path, environ[name] if kind in _TEXTUAL else _value(environ[name]))
+        overrides.said_by[".".join(path)] = name
+    return overrides
 
 
 _TEXTUAL: tuple[Any, ...] = (str, Secret, Secret | None)
@@ -136,6 +145,29 @@ def _converter(environ: Mapping[str, str], read: Callable[[str], str]) -> Conver
         lambda kind: attrs.has(kind) and kind is not Secret, lambda kind: _table(kind, converter)
     )
     return converter
+
+
+def _structure(tree: dict[str, Any], converter: Converter) -> tuple[Settings, list[tuple[str, str]]]:
+    """The settings, and (path, problem) of what has the wrong form: that is left out, so that the rest is checked too.
+
+    An entry of a named table is left out as a whole, for what it lacks may be just that.
+    """
+    try:
+        return converter.structure(tree, Settings), []
+    except ClassValidationError as error:
+        wrong = list(_explain(error, ""))
+    bad = {where for where, _ in wrong}
+    rest = {
+        section: {key: value for key, value in keys.items() if not any(_is_in(at, f"{section}.{key}") for at in bad)}
+        for section, keys in tree.items()
+        if section not in bad
+    }
+    return converter.structure(rest, Settings), wrong
+
+
+def _is_in(where: str, outer: str) -> bool:
+    """Whether a path is another one or lies in it."""
+    return where == outer or where.startswith((f"{outer}.", f"{outer}["))
 
 
 def _is_of(outer: Any) -> Callable[[Any], bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -71,16 +72,20 @@ class Read:
 
 
 def read_recording(path: Path, refused: list[str]) -> Iterator[Line]:
-    """The lines of a recording, plain or .gz. A line that cannot be read is noted and passed over."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = read_line(raw)
-            except PayloadError as error:
-                refused.append(f"{path}:{number}: {error}")
-                continue
-            if line is not None:
-                yield line
+    """The lines of a recording, plain or .gz. What cannot be read is noted and passed over."""
+    number = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    line = read_line(raw)
+                except PayloadError as error:
+                    refused.append(f"{path}:{number}: {error}")
+                    continue
+                if line is not None:
+                    yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        refused.append(f"{path}:{number + 1}: no whole gzip file: {error}; what stands before it was read")
 
 
 def first_ms(paths: Sequence[Path]) -> int:

@@ -27,7 +27,7 @@ def load_prompts(folder: str = "") -> dict[str, Prompt]:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             problems.append(f"{path}: cannot be read: {error}")
         except ConfigError as error:
-            problems += error.problems
+            problems += [f"{path}{problem.removeprefix(f'prompts/{name}.toml')}" for problem in error.problems]
     if problems:
         raise ConfigError(problems)
     return prompts

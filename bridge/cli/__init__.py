@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from bridge.cli.filters import mask
 from bridge.cli.operate import callbacks, dead, deliveries, events
 from bridge.cli.record import record
 from bridge.cli.replay import replay
+from bridge.cli.running import INTERRUPTED
 from bridge.cli.serve import link, serve
 from bridge.cli.sim import sim
 from bridge.cli.tokens import tokens
@@ -36,7 +38,18 @@ COMMANDS = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Ctrl-C ends any command with 130, as it ends any program; without this click says 1, which is "failed" here."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bridge")
 def bridge() -> None:
     """Genesys Cloud events in, live agent-assist and CRM callbacks out: stored first, never lost, never doubled."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 import click
 
 from bridge.app import connect_genesys, load_router, open_engine
-from bridge.cli.running import DONE, FAILED, run, settings_or_exit
-from bridge.errors import BridgeError
+from bridge.cli.running import DONE, FAILED, refuse, run, settings_or_exit
+from bridge.errors import BridgeError, ConfigError
+from bridge.loading import load_settings
 from bridge.settings import Settings
 from bridge.shipped import load_prompts
 
@@ -32,9 +34,37 @@ async def _router(settings: Settings) -> list[tuple[str, str, str]]:
 
 @click.command()
 def check() -> None:
-    """Read the settings, then try every connection they name."""
-    settings = settings_or_exit()
-    raise SystemExit(run(_check(settings)))
+    """List all that is wrong with settings, handlers and prompts; when nothing is, try every connection they name."""
+    wrong = [*_unread(), *_unloaded()]
+    if wrong:
+        refuse(ConfigError(wrong))
+    raise SystemExit(run(_check(settings_or_exit())))
+
+
+def _unread() -> Sequence[str]:
+    try:
+        load_settings()
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _unloaded() -> list[str]:
+    """What is wrong with each router and prompt that the settings name, and then with the routers together."""
+    try:
+        settings = load_settings(sections=("handlers", "prompts"))
+    except ConfigError:  # is listed by _unread
+        return []
+    enabled = settings.handlers.enabled
+    loads: list[Callable[[], object]] = [partial(load_router, [name]) for name in enabled]
+    loads += [partial(load_router, enabled), partial(load_prompts, settings.prompts.path)]
+    wrong: list[str] = []
+    for load in loads:
+        try:
+            load()
+        except ConfigError as error:
+            wrong += error.problems
+    return list(dict.fromkeys(wrong))
 
 
 async def _check(settings: Settings) -> int:
@@ -48,7 +78,7 @@ async def _check(settings: Settings) -> int:
 async def _tries(settings: Settings) -> AsyncIterator[tuple[str, str]]:
     yield "settings", ""
     router, prompts = load_router(settings.handlers.enabled), load_prompts(settings.prompts.path)
-    yield f"handlers: {', '.join(route.name for route in router)}", ""
+    yield f"handlers: {', '.join(route.name for route in router) or 'none is enabled'}", ""
     yield f"prompts: {', '.join(prompts)}", ""
     yield f"engine at {settings.engine.path}", await _engine(settings)
     yield f"gateway at {settings.gateway.url}", await _reach(settings.gateway.url)

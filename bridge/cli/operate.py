@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 import orjson
-from attrs import asdict
+from attrs import asdict, frozen
 from rich.console import Console
 from rich.table import Table
 
 from bridge.app import open_engine
-from bridge.cli.running import DONE, FAILED, run, settings_or_exit
+from bridge.cli.running import DONE, FAILED, refuse, run, settings_or_exit
 from bridge.core.masking import Vault, hide
+from bridge.errors import ConfigError
 from bridge.ports import Callback, CallbackState, Delivery, DeliveryState, Engine, Stored
 
 T = TypeVar("T")
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-limit = click.option("--limit", default=50, show_default=True, help="At most so many.")
+limit = click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 conversation = click.option("--conversation", default="", help="Only this conversation.")
 
 
@@ -121,50 +123,58 @@ def list_dead(limit: int, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--all", "everything", is_flag=True, help="Every dead delivery and callback.")
 def retry_dead(keys: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001
     """Send again. KEYS are those of `bridge dead list`: event:handler of a delivery, or a callback's key."""
-    _change(keys, everything, _again, "sent again")
+    _change(keys, everything, _Change(_again, _all_dead, "sent again", "is not dead, or there is no such key"))
 
 
 @dead.command("drop")
 @click.argument("keys", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead delivery.")
 def drop_dead(keys: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001
-    """Forget dead deliveries."""
-    _change(keys, everything, _drop, "dropped")
+    """Forget dead deliveries. KEYS are those of `bridge dead list`; a dead callback stays, and can be sent again."""
+    _change(keys, everything, _Change(_drop, _dead_deliveries, "dropped", "is no dead delivery"))
 
 
-def _change(
-    keys: tuple[str, ...],
-    everything: bool,  # noqa: FBT001 - click's flag, handed on
-    change: Callable[[Engine, str], Awaitable[bool]],
-    said: str,
-) -> None:
+@frozen
+class _Change:
+    """What is done with a dead key, which keys --all means, and what is said of each."""
+
+    make: Callable[[Engine, str], Awaitable[bool]]
+    all_keys: Callable[[Engine], AsyncIterator[str]]
+    done: str
+    refused: str
+
+
+def _change(keys: tuple[str, ...], everything: bool, change: _Change) -> None:  # noqa: FBT001 - click's flag, handed on
     if bool(keys) == everything:
         raise click.UsageError("name the keys, or --all; `bridge dead list` shows them")
 
     async def each(engine: Engine) -> list[tuple[str, bool]]:
-        chosen = [key async for key in _dead_keys(engine)] if everything else keys
-        return [(key, await change(engine, key)) for key in chosen]
+        chosen = [key async for key in change.all_keys(engine)] if everything else keys
+        return [(key, await change.make(engine, key)) for key in chosen]
 
     done = _ask(each)
     for key, ok in done:
-        click.echo(f"{key}: {said if ok else 'is not dead, or there is no such key'}")
+        click.echo(f"{key}: {change.done if ok else change.refused}", err=not ok)
     raise SystemExit(DONE if all(ok for _, ok in done) else FAILED)
 
 
-async def _dead_keys(engine: Engine) -> AsyncIterator[str]:
-    async for delivery in _every(lambda after: engine.deliveries(state="dead", after=after), lambda d: d.event.seq):
-        yield delivery.key
+async def _dead_deliveries(engine: Engine) -> AsyncIterator[str]:
+    """A page may end in the middle of an event, so the next one begins with that event again."""
+    seen: set[str] = set()
+    after = 0
+    while batch := [one for one in await engine.deliveries(state="dead", after=after) if one.key not in seen]:
+        for one in batch:
+            seen.add(one.key)
+            yield one.key
+        after = batch[-1].event.seq - 1
+
+
+async def _all_dead(engine: Engine) -> AsyncIterator[str]:
+    async for key in _dead_deliveries(engine):
+        yield key
     for callback in await _all_callbacks(engine):
         if callback.state == "dead":
             yield callback.key
-
-
-async def _every(read: Callable[[int], Awaitable[list[T]]], place: Callable[[T], int]) -> AsyncIterator[T]:
-    after = 0
-    while batch := await read(after):
-        for one in batch:
-            yield one
-        after = place(batch[-1])
 
 
 async def _all_callbacks(engine: Engine) -> list[Callback]:
@@ -185,8 +195,14 @@ async def _drop(engine: Engine, key: str) -> bool:
 
 
 def _ask(question: Callable[[Engine], Awaitable[T]]) -> T:
+    """Look into the engine of the settings. Looking makes no engine: an empty one would hide a wrong path."""
+    settings = settings_or_exit("engine")
+    path = Path(settings.engine.path).absolute()
+    if not path.exists():
+        refuse(ConfigError([f"engine.path: there is no {path} yet; `bridge serve` makes it when it first runs"]))
+
     async def asked() -> T:
-        async with open_engine(settings_or_exit("engine")) as engine:
+        async with open_engine(settings) as engine:
             return await question(engine)
 
     return run(asked())

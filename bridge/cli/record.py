@@ -13,11 +13,11 @@ import click
 from attrs import define, field
 
 from bridge.app import connect_genesys
-from bridge.cli.running import run, settings_or_exit, until_told_to_stop
+from bridge.cli.running import OutFile, run, settings_or_exit, until_told_to_stop
 from bridge.core.genesys import parse
 from bridge.core.masking import Vault
+from bridge.core.masking.redaction import redact
 from bridge.core.recording import write_line
-from bridge.core.redaction import redact
 from bridge.errors import ConfigError
 from bridge.io.clock import MachineClock
 from bridge.io.logs import LogJournal, set_up_logs
@@ -30,7 +30,7 @@ CONVERSATIONS = 10_000
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Lines are added here.")
+@click.option("--out", required=True, type=OutFile(), help="Lines are added here.")
 @click.option("--unmasked", is_flag=True, help="Write what was said as it was said. Without it, texts are masked.")
 def record(out: Path, unmasked: bool) -> None:  # noqa: FBT001 - click's flag
     """Listen to the topics of [genesys] follow and write every envelope as one line, until told to stop."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import shlex
 import shutil
 import tempfile
 from base64 import b64encode
@@ -20,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bridge.app import WORKER, Bridge, Parts, open_bridge
-from bridge.cli.running import DONE, FAILED, run, settings_or_exit
+from bridge.cli.running import DONE, FAILED, OutFile, run, settings_or_exit
 from bridge.errors import ConfigError
 from bridge.io.logs import set_up_logs
 from bridge.replay import Read, ReplayClock, feed, first_ms, until_idle
@@ -34,6 +36,8 @@ SPEEDS = {"1": 1.0, "10": 10.0, "max": None}
 FIRST_TOKEN, TOKENS_A_SECOND = 0.4, 80.0
 LOOPBACK = "127.0.0.0/8"
 DEFAULT_DESTINATION = "crm"
+MOST_TOLD = 20
+BESIDE = re.compile(r"(-wal|-shm|-journal|(\.[0-9a-f]{32})?\.lock|\.bus)?")
 NEEDED = ("engine", "gateway", "models", "budgets", "cards", "handlers", "prompts")
 
 
@@ -56,9 +60,7 @@ class Plan:
 @click.option(
     "--speed", type=click.Choice(list(SPEEDS)), default="max", show_default=True, help="Recorded gaps, or none."
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the result lines (JSON Lines) here."
-)
+@click.option("--out", type=OutFile(), help="Write the result lines (JSON Lines) here.")
 @click.option("--gateway", default="", metavar="URL", help="A real gateway instead of the simulated one.")
 @click.option("--crm", default="", metavar="URL", help="A real CRM instead of the simulated one.")
 @click.option(
@@ -78,7 +80,8 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     """Play recordings through the bridge, then say what came of every event.
 
-    Run again after a kill, the same command goes on where it was cut off.
+    Run again after a kill, the same command goes on where it was cut off. What it stores is kept apart from the
+    engine of `bridge serve`, and forgotten once all went well.
     """
     settings = settings_or_exit(*NEEDED, *(("destinations",) if crm else ()))
     set_up_logs("error")
@@ -116,11 +119,13 @@ async def _replay(plan: Plan, settings: Settings) -> int:
     rows |= {"lines refused": len(read.refused)} | (_verified(crm) if crm else {})
     if plan.out:
         _write(plan.out, results)
-    _show(rows, read)
-    failed = _failed(rows)
-    if not failed:
+    _tell_refused(read.refused)
+    _show(rows)
+    if not _failed(rows):
         _forget(plan.state)
-    return FAILED if failed else DONE
+        return DONE
+    _keep(plan.state, rows)
+    return FAILED
 
 
 async def _run(bridge: Bridge, plan: Plan, clock: ReplayClock | None) -> Read:
@@ -140,7 +145,7 @@ async def _surroundings(plan: Plan, settings: Settings, stack: AsyncExitStack) -
     if plan.crm:
         destinations = tuple(evolve(one, url=plan.crm) for one in destinations)
         if not destinations:
-            raise ConfigError([f"destinations.{DEFAULT_DESTINATION}: is missing; --crm needs its secrets"])
+            raise ConfigError([f"destinations.{DEFAULT_DESTINATION}: is missing; --crm signs with its secrets"])
     else:
         secret = Secret("whsec_" + b64encode(secrets.token_bytes(24)).decode(), origin="made for this replay")
         crm = SimCrm(secrets=[secret.show()])
@@ -184,13 +189,32 @@ def _write(out: Path, results: Results) -> None:
     Path(file.name).replace(out)
 
 
+def _is_of(name: str, state: str) -> bool:
+    return name.startswith(state) and BESIDE.fullmatch(name.removeprefix(state)) is not None
+
+
 def _forget(state: Path) -> None:
-    """The file and what stands beside it; a run that was killed leaves a folder of sockets."""
-    for path in state.parent.glob(state.name + "*"):
+    """The engine's file and what it keeps beside it; a run that was killed leaves a folder of sockets."""
+    for path in [path for path in state.parent.iterdir() if _is_of(path.name, state.name)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _keep(state: Path, rows: dict[str, int | float | str]) -> None:
+    """What waits can go on; what is over is put aside to be looked at, and the same command begins anew."""
+    if rows["deliveries waiting"] or rows["callbacks waiting"]:
+        click.echo("gave up waiting: the same command goes on where this one ended", err=True)
+        return
+    aside = state.with_name(f"{state.name}.failed")
+    _forget(aside)
+    for suffix in ("", "-wal", "-shm"):
+        path = state.with_name(state.name + suffix)
+        if path.exists():
+            path.replace(aside.with_name(aside.name + suffix))
+    _forget(state)
+    click.echo(f"to look into it: BRIDGE_ENGINE_PATH={shlex.quote(str(aside))} bridge dead list", err=True)
 
 
 @asynccontextmanager
@@ -204,10 +228,15 @@ async def _progress() -> AsyncIterator[tuple]:  # type: ignore[type-arg]
         yield lambda n: progress.update(lines, completed=n), lambda n: progress.update(left, completed=n)
 
 
-def _show(rows: dict[str, int | float | str], read: Read) -> None:
+def _tell_refused(refused: list[str]) -> None:
+    for problem in refused[:MOST_TOLD]:
+        click.echo(f"refused: {problem}", err=True)
+    if len(refused) > MOST_TOLD:
+        click.echo(f"refused: {len(refused) - MOST_TOLD} more", err=True)
+
+
+def _show(rows: dict[str, int | float | str]) -> None:
     console = Console()
-    for problem in read.refused[:20]:
-        console.print(f"refused: {problem}", markup=False)
     if not console.is_terminal:
         for name, value in rows.items():
             click.echo(f"{name}: {value}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -24,7 +28,7 @@ def settings_or_exit(*sections: str) -> Settings:
     try:
         return load_settings(sections=sections)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -50,14 +54,43 @@ async def until_told_to_stop() -> None:
     await told.wait()
 
 
+@contextmanager
+def ports_free(setting: str) -> Iterator[None]:
+    """A port that is taken is a mistake in `setting`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise ConfigError([f"{setting}: {error.strerror}; name another, or end what listens there"]) from None
+
+
+class OutFile(click.Path):
+    """A file to write: that its folder can take it is known before the work, not after it."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path. A usage error when it cannot be written."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            wrong = "cannot be written to" if path.parent.is_dir() else "is no folder"
+            self.fail(f"{path}: {path.parent} {wrong}", param, ctx)
+        return path
+
+
 def _end(error: BaseException) -> NoReturn:
     if isinstance(error, ConfigError):
-        _refuse(error)
+        refuse(error)
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone: click ends quietly
+        raise error
     click.echo(f"bridge: {error}", err=True)
     sys.exit(FAILED)
 
 
-def _refuse(error: ConfigError) -> NoReturn:
+def refuse(error: ConfigError) -> NoReturn:
+    """Say every problem, a line each, and end with the code for usage and settings."""
     for problem in error.problems:
         click.echo(problem, err=True)
     sys.exit(USAGE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AsyncExitStack
 
 import click
 
 from bridge.app import ROLES, Role, open_bridge
-from bridge.cli.running import run, settings_or_exit, until_told_to_stop
+from bridge.cli.running import ports_free, run, settings_or_exit, until_told_to_stop
 from bridge.core.session import sign_session
 from bridge.io.logs import set_up_logs
 from bridge.settings import Settings
@@ -38,7 +39,9 @@ def link(conversation: str, minutes: int) -> None:
 
 
 async def _serve(settings: Settings, roles: tuple[Role, ...]) -> None:
-    async with open_bridge(settings, roles=roles) as bridge:
+    async with AsyncExitStack() as stack:
+        with ports_free("http.port"):
+            bridge = await stack.enter_async_context(open_bridge(settings, roles=roles))
         where = {"host": settings.http.host, "port": bridge.port}
         logging.getLogger("bridge").info("serving", extra={"action": "serving", "roles": list(roles), **where})
         await until_told_to_stop()

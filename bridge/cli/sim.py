@@ -12,7 +12,7 @@ from typing import Any
 import click
 from attrs import frozen
 
-from bridge.cli.running import run, until_told_to_stop
+from bridge.cli.running import ports_free, run, until_told_to_stop
 from bridge.io.clock import MachineClock
 from bridge.io.logs import set_up_logs
 from bridge.replay import read_recording
@@ -70,8 +70,9 @@ async def _sim(playing: _Playing, ports: tuple[int, int, int], *, once: bool) ->
     genesys, crm = make_genesys(SimGenesys(), clock=MachineClock()), SimCrm(secrets=[playing.secret.show()])
     apps = (genesys, make_gateway(SimGateway(first_token=0.35, tokens_per_second=45.0)), make_crm(crm))
     async with AsyncExitStack() as stack:
-        for name, app, port in zip(("Genesys Cloud", "gateway", "CRM"), apps, ports, strict=True):
-            click.echo(f"{name}: {await stack.enter_async_context(open_app(app, port=port))}")
+        with ports_free("--ports"):
+            for name, app, port in zip(("Genesys Cloud", "gateway", "CRM"), apps, ports, strict=True):
+                click.echo(f"{name}: {await stack.enter_async_context(open_app(app, port=port))}")
         if playing.files:
             await _play(genesys[ORG], playing)
         if not once:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aiohttp.web import WebSocketResponse
 from click.testing import CliRunner
 
 from bridge.cli.sim import queues, sim, somebody_listens
@@ -44,7 +45,7 @@ async def test_nothing_is_played_to_a_channel_that_has_no_topics_or_no_socket_ye
     for _ in range(3):
         await asyncio.sleep(0)
     assert not waiting.done()
-    channel.socket = object()  # type: ignore[assignment] - only whether there is one counts
+    channel.socket = WebSocketResponse()
     org.touch()
     await waiting
 
