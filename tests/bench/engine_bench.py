@@ -18,7 +18,7 @@ from bridge.io.sqlite import open_sqlite
 from bridge.ports import Arrival, Callback, Delivery, Engine, Mode, Reservation
 
 CONCURRENCY = 64
-SECONDS = 4.0
+SECONDS = 2.0
 WANTED: tuple[tuple[str, Mode], ...] = (("assist.suggest", "latest"), ("summary.note", "ordered"))
 ONE = WANTED[1:]
 _PAYLOAD = orjson.dumps({"text": "x" * 300})

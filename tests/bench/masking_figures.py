@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a script whose purpose is to print
 """Figures of the masking on labelled and unlabelled texts: `python -m tests.bench.masking_figures [--show]`.
 
 Looks for the data beside the checkout (`../shared`); a part whose data are absent says so and is left out. `--show`

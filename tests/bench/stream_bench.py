@@ -115,7 +115,7 @@ def main() -> None:
         url = f"http://127.0.0.1:{hearing.recv()}"
         for name, reader in (("bare read loop", bare), ("gateway edge", edge)):
             cost = measure(reader, url, given.streams, given.tokens)
-            print(f"{name}: {cost:.1f} us of CPU a token, {given.streams} streams of {given.tokens}")  # noqa: T201
+            print(f"{name}: {cost:.1f} us of CPU a token, {given.streams} streams of {given.tokens}")
     finally:
         server.kill()
 

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import cProfile
 import logging
+import os
 import pstats
 import resource
 import statistics
@@ -86,7 +87,7 @@ async def open_whole(ends: Ends) -> AsyncIterator[None]:
     """The bridge: a customer's utterance in each conversation, an answer to each on its panel."""
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
-        Path("/dev/null").open("w", encoding="utf-8") as nowhere,
+        os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") as nowhere,
     ):
         settings = Settings(
             http=Http(port=0),
