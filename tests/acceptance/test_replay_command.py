@@ -77,7 +77,7 @@ async def test_every_event_once_every_call_summarized_once_every_callback_delive
     kinds = Counter((line["kind"], line["state"]) for line in lines)
     events = [line for line in lines if line["kind"] == "event"]
     summaries = Counter(line["conversation"] for line in lines if line.get("name") == "conversation.summarized")
-    assert len({line["key"] for line in events}) == len(events) == 6 * 62
+    assert len({line["key"] for line in events}) == len(events) == 6 * 63
     assert list(summaries.values()) == [1] * 6
     assert kinds["callback", "delivered"] == int(rows["callbacks verified by the CRM"])
     assert {kind: states for (kind, states) in kinds if kind == "callback"} == {"callback": "delivered"}
@@ -122,7 +122,7 @@ def _settled(state: Path) -> int:
 async def test_a_line_that_is_no_event_is_named_and_the_rest_is_played(tmp_path: Path, recordings: list[Path]) -> None:
     recordings[0].write_text(recordings[0].read_text() + "this is no JSON\n")
     code, rows, _ = await end(await start(tmp_path, recordings[0]))
-    assert (code, rows["lines refused"], rows["events"]) == (1, "1", "62")
+    assert (code, rows["lines refused"], rows["events"]) == (1, "1", "63")
 
 
 async def test_a_gateway_that_is_down_makes_events_wait_and_says_so(tmp_path: Path, recordings: list[Path]) -> None:

@@ -111,10 +111,10 @@ async def test_one_call_through_the_socket_and_through_webhooks_at_once_is_store
     told = (await sim.communicate())[0].decode()
     kinds = Counter(one["kind"] for one in events)
     assert counted is not None
-    assert int(counted[1]) == 61
+    assert int(counted[1]) == 62
     assert int(counted[2]) > 0, "nothing came through the socket"
     assert int(counted[2]) > 0, "nothing came through the socket"
-    assert (kinds["Utterance"], kinds["ConversationEnded"]) == (55, 1)
+    assert (kinds["Utterance"], kinds["ConversationEnded"]) == (56, 1)
     assert len({one["id"] for one in events}) == len(events)
     assert Counter(one["name"] for one in callbacks)["conversation.summarized"] == 1
     assert ", 0 of them twice, and refused 0" in told

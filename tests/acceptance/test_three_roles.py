@@ -170,8 +170,8 @@ async def test_the_panel_of_the_web_process_shows_live_what_listener_and_worker_
         await serve("worker")
         page = await stack.enter_async_context(watched(ports[0]))
         await serve("listener")
-        await sim.says("played 61 lines")
-        await until(lambda: len(page.lines) == 55 and page.state == "ready")
+        await sim.says("played 62 lines")
+        await until(lambda: len(page.lines) == 56 and page.state == "ready")
         await serve("web", ports[1])
         async with watched(ports[1]) as late:
             await until(lambda: late.state == "ready" and late.card == page.card and late.lines == page.lines)
