@@ -4,7 +4,7 @@
       ConfigError                     at start; lists every wrong key at once
       RejectedError(status, code)     they sent something wrong: SignatureError 401, PayloadError 422, …
       BudgetError                     the prompt cannot fit, or the budget is spent
-      UpstreamError(status, retry_after, retryable)   GatewayError, CallbackError, GenesysError
+      UpstreamError(status, retry_after, retryable)   GatewayError, GenesysError
       Later(seconds)                  a handler's wish to run again later; counts as no failure
 
 A message names what is wrong, where, and what would be right. It never holds a secret nor text of a conversation.
@@ -71,10 +71,6 @@ class UpstreamError(BridgeError):
 
 class GatewayError(UpstreamError):
     """The LLM gateway refused, failed or broke off before the first token."""
-
-
-class CallbackError(UpstreamError):
-    """The CRM did not take a callback."""
 
 
 class GenesysError(UpstreamError):

@@ -9,7 +9,7 @@ from typing import Literal
 from attrs import define, evolve
 
 from bridge.core.retry import CALLBACK_WAITS, Policy, delay, verdict
-from bridge.lanes import Lane, Lanes
+from bridge.lanes import Lanes
 from bridge.outlet import Outlet, age
 from bridge.ports import Callback, Clock, Engine, Journal, Reply
 
@@ -29,11 +29,11 @@ class Sender:
     async def run(self, partition: int, epoch: int) -> None:
         """Send the partition's callbacks until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            lanes = Lanes[Callback](lambda callback, _: self._settle(callback, _, epoch), group)
+            lanes = Lanes[Callback](lambda callback, _: self._settle(callback, epoch), group)
             async for callback in self.engine.outbox(partition, epoch):
                 lanes.put((callback.destination, callback.conversation), callback)
 
-    async def _settle(self, callback: Callback, _: Lane[Callback], epoch: int) -> None:
+    async def _settle(self, callback: Callback, epoch: int) -> None:
         """Try until it is delivered or dead."""
         await self.clock.sleep(max(0.0, (callback.not_before_ms - self.clock.now_ms()) / 1000))
         while (seconds := await self._try(callback, epoch)) is not None:

@@ -1,6 +1,6 @@
-"""The rules of the four token budgets: what fits the window, where an answer is cut, what a cap admits, what it costs.
+"""The rules of the four token budgets: what fits the window, where an answer is cut, what a call sets aside.
 
-The ledgers of conversations and of tenants live in the engine, which applies `admits` and `cost` atomically.
+The ledgers of conversations and of tenants live in the engine, which decides for one call after the other.
 """
 
 from __future__ import annotations
@@ -123,36 +123,9 @@ class OutputMeter:
         return kept, True
 
 
-@frozen
-class Cap:
-    """The most tokens that `key` (a conversation, or a tenant and day) may use."""
-
-    name: Literal["conversation", "tenant_day"]
-    key: str
-    limit: int
-
-    @property
-    def ledger(self) -> str:
-        """The key of the ledger in the engine."""
-        return f"{self.name}:{self.key}"
-
-
 def reservation(prompt_tokens: int, max_output: int) -> int:
     """What a call is reserved before it starts: the most that it can cost."""
     return prompt_tokens + max_output
-
-
-def admits(charged: int, reserved: int, amount: int, limit: int) -> bool:
-    """Whether a ledger has room for `amount` beside what was charged and what running calls have reserved."""
-    return charged + reserved + amount <= limit
-
-
-def cost(reserved: int, used: int | None) -> int:
-    """What a call is charged at its end: what it used, or, where nobody knows (a crash), all that it had reserved.
-
-    A gateway that counts more than was reserved is believed: it bills that.
-    """
-    return reserved if used is None else used
 
 
 def day_of(at_ms: int) -> str:
