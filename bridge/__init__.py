@@ -1,7 +1,8 @@
 """The public face of the bridge: what a handler needs, and nothing else."""
 
+from bridge.asking import Asking
 from bridge.cards import Card
-from bridge.context import Asking, Context
+from bridge.context import Context
 from bridge.core.events import (
     AgentJoined,
     AgentLeft,

@@ -11,14 +11,16 @@ from typing import Any, cast
 
 import orjson
 import pytest
-from bridge_parts import FakeGateway, Stand, open_stand, said, until
+from bridge_parts import FakeGateway, FakeStream, Stand, open_stand, said, until
 
-from bridge.context import Asking, Context, unbroken
+from bridge.asking import Asking, unbroken
+from bridge.context import Context
 from bridge.core.events import Unknown, Utterance
+from bridge.core.masking import Masked
 from bridge.core.retry import HANDLER_WAITS, Policy
 from bridge.errors import BudgetError, ConfigError, GatewayError
 from bridge.io.gateway import open_gateway
-from bridge.ports import Engine, Reservation, Usage
+from bridge.ports import Engine, Inference, Reservation, Usage
 from bridge.settings import Budgets, GatewaySettings, Model
 from bridge.sim.clock import FakeClock
 from bridge.sim.gateway import Faults, SimGateway, make_gateway
@@ -307,6 +309,37 @@ async def test_cancelled_while_tokens_are_set_aside_leaves_nothing_reserved(tmp_
         assert await settled(stand) == (0, 0)
 
 
+class Silent(FakeGateway):
+    """Takes the prompt and never answers."""
+
+    @asynccontextmanager
+    async def open_answer(self, inference: Inference) -> AsyncIterator[FakeStream]:
+        self.asked.append(inference)
+        await asyncio.Event().wait()
+        yield FakeStream(self)
+
+
+async def test_superseded_before_the_first_word_its_prompt_is_charged_and_recorded(tmp_path: Path) -> None:
+    gateway = Silent()
+    async with open_stand(tmp_path, gateway=gateway) as stand:
+
+        @stand.router.on(Utterance, mode="latest")
+        async def on_said(event: Utterance, ctx: Context) -> None:
+            if event.id == "u1":
+                await ask(event, ctx)
+
+        async with stand.working():
+            await stand.tell(said("u1"))
+            await until(lambda: gateway.asked)
+            await stand.tell(said("u2"))
+            await stand.noted("finished")
+        (record,) = await stand.engine.records()
+        assert record.state == "incomplete"
+        assert record.fields["prompt_tokens"] > 0
+        assert record.fields["first_token_ms"] is None
+        assert await settled(stand) == (record.fields["prompt_tokens"], 0)
+
+
 async def test_what_must_not_be_broken_off_goes_on_to_its_end_before_the_cancellation_does() -> None:
     gate, ended = asyncio.Event(), []
 
@@ -397,6 +430,20 @@ async def test_history_and_age(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         await run(stand, "one", "two", act=act, on="u1")
     assert seen == [["u1", "u2"], 0]
+
+
+async def test_a_line_in_the_log_is_masked_and_says_which_delivery_wrote_it(tmp_path: Path) -> None:
+    async def act(event: Utterance, ctx: Context) -> None:
+        await ctx.transcript()
+        ctx.log(f"{event.speaker}: {PHONE}, not {MAIL}", level="warning")
+
+    async with open_stand(tmp_path) as stand:
+        await run(stand, f"call me at {PHONE}", act=act)
+        (noted,) = stand.notes.of("told")
+    assert str(noted["text"]).startswith("customer: [PHONE_1], not [EMAIL_")
+    assert isinstance(noted["text"], Masked)
+    assert (noted["event"], noted["conversation"], noted["handler"]) == ("u1", "talk", "h.on_said")
+    assert noted["level"] == "warning"
 
 
 async def test_genesys_that_is_not_set_says_what_is_missing(tmp_path: Path) -> None:
