@@ -2,7 +2,7 @@
 
 Patterns that repeat over untrusted text run in RE2, which is linear whatever the text. RE2 has no look-around, so a
 pattern finds a candidate and a check has the last word. Runs of digits are judged in `numbers`, e-mails said aloud
-are found in `spoken`.
+are found in `mails`.
 """
 
 from __future__ import annotations
