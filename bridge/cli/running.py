@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import sys
@@ -32,7 +33,13 @@ def settings_or_exit(*sections: str) -> Settings:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end. Ours and the system's errors become a line and an exit code."""
+    """Run `work` to its end. Ours and the system's errors become a line and an exit code.
+
+    What is imported stays for good: the garbage collector need not walk it again and again, which under load was a
+    pause of 20 ms and every fifth microsecond.
+    """
+    gc.collect()
+    gc.freeze()
     try:
         return uvloop.run(work)
     except KeyboardInterrupt:

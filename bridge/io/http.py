@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import orjson
 from aiohttp import StreamReader, web
@@ -48,11 +49,8 @@ def make_door(
     """POST /webhooks/{source}: 202 `{"id", "duplicate"}`, or a problem document of `_admit`, `decode` or `accept`."""
     verifiers = {source.name: _verifier(source, clock) for source in sources}
 
-    async def receive(request: web.Request) -> web.Response:
-        began, name = clock.monotonic(), request.match_info["source"]
-        verify = verifiers.get(name)
-        if verify is None:
-            name = ""  # not what was asked for: the names of counters are ours
+    async def receive(name: str, verify: Verify | None, request: web.Request) -> web.Response:
+        began = clock.monotonic()
         try:
             accepted = await accept(decode(await _admit(request, verify, http)))
         except RejectedError as refusal:
@@ -62,7 +60,9 @@ def make_door(
         metrics(name, "duplicate" if accepted.duplicate else "accepted", clock.monotonic() - began)
         return _acknowledge(accepted)
 
-    return [web.post("/webhooks/{source}", receive)]
+    # A route for each source is found at once; the pattern is only for those that nobody set, and counts without name.
+    known = [web.post(f"/webhooks/{name}", partial(receive, name, verify)) for name, verify in verifiers.items()]
+    return [*known, web.post("/webhooks/{source}", partial(receive, "", None))]
 
 
 async def _admit(request: web.Request, verify: Verify | None, http: Http) -> bytes:
@@ -85,9 +85,8 @@ def _check_media(request: web.Request) -> None:
 
 async def _read(request: web.Request, http: Http) -> bytes:
     """The bytes of the wire, at most `max_body` of them, within `body_timeout`."""
-    too_large = RejectedError(413, "too_large", f"the body may hold at most {http.max_body} bytes")
     if (request.content_length or 0) > http.max_body:
-        raise too_large
+        raise _too_large(http)
     try:
         if request.content.is_eof():  # all of it came with the headers, as most do: nothing to wait for
             body = request.content.read_nowait()
@@ -99,8 +98,12 @@ async def _read(request: web.Request, http: Http) -> bytes:
     except (web.RequestPayloadError, ConnectionError):  # the first from the framework's parser in Python only
         raise RejectedError(400, "malformed", "the body broke off, or its chunks are malformed") from None
     if len(body) > http.max_body:
-        raise too_large
+        raise _too_large(http)
     return body
+
+
+def _too_large(http: Http) -> RejectedError:
+    return RejectedError(413, "too_large", f"the body may hold at most {http.max_body} bytes")
 
 
 async def _gather(stream: StreamReader, enough: int) -> bytes:

@@ -13,6 +13,7 @@ from bridge.core.masking import Masked
 
 NAME = "bridge"
 # These libraries log addresses (which may be secrets) and message bodies at DEBUG and INFO.
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 TALKATIVE = ("websockets", "aiohttp", "aiohttp_sse_client", "asyncio")
 
 
@@ -36,7 +37,7 @@ class LogJournal:
 
     def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """One record; a field named like one of logging's own gets an underscore."""
-        level = logging.getLevelName(str(fields.pop("level", "info")).upper())
+        level = LEVELS[str(fields.pop("level", "info"))]
         if not self._log.isEnabledFor(level):
             return
         shown = {_free(name): str(value) if isinstance(value, Masked) else value for name, value in fields.items()}

@@ -20,7 +20,8 @@ class Metrics:
     _actions: Counter = field(init=False)
     _seconds: Histogram = field(init=False)
     _tokens: Counter = field(init=False)
-    _children: dict[tuple[str, tuple[str, ...]], Counter] = field(init=False, factory=dict)
+    _known: dict[tuple[object, ...], Counter] = field(init=False, factory=dict)
+    _timers: dict[tuple[str, str], Histogram] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._actions = Counter("bridge_actions", "What happened.", ("action", *LABELS), registry=self.registry)
@@ -33,19 +34,25 @@ class Metrics:
 
     def note(self, action: str, /, **fields: str | float | bool | Masked | None) -> None:
         """Implements `ports.Journal`."""
-        self._counter(action, tuple([str(fields.get(name) or "") for name in LABELS])).inc()
+        self._counter(action, *map(fields.get, LABELS)).inc()
         for name, value in fields.items():
-            if isinstance(value, (int, float)) and name.endswith("_ms"):
-                self._seconds.labels(action, name.removesuffix("_ms")).observe(value / 1000)
-            elif isinstance(value, int) and name.endswith("_tokens"):
+            if name.endswith("_ms") and isinstance(value, (int, float)):
+                self._timer(action, name.removesuffix("_ms")).observe(value / 1000)
+            elif name.endswith("_tokens") and isinstance(value, int):
                 self._tokens.labels(name.removesuffix("_tokens"), str(fields.get("model") or "")).inc(value)
 
-    def _counter(self, action: str, labels: tuple[str, ...]) -> Counter:
-        """A labelled child; finding it in the library costs more than counting."""
-        counter = self._children.get((action, labels))
+    def _counter(self, *of: object) -> Counter:
+        """The counter with these labels; finding it in the library costs more than counting."""
+        counter = self._known.get(of)
         if counter is None:
-            counter = self._children[action, labels] = self._actions.labels(action, *labels)
+            counter = self._known[of] = self._actions.labels(*(str(label or "") for label in of))
         return counter
+
+    def _timer(self, action: str, what: str) -> Histogram:
+        timer = self._timers.get((action, what))
+        if timer is None:
+            timer = self._timers[action, what] = self._seconds.labels(action, what)
+        return timer
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""
