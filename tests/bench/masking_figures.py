@@ -82,8 +82,8 @@ def counts(text: str, label: dict[str, Any], kind: str) -> bool:
     return digits > 2 and re.search(rf"\b(?:{BESIDE[kind]})", near) is not None
 
 
-def labelled(name: str, kinds: set[str]) -> None:
-    """Masked labels of each kind, and spans that no label asked for."""
+def labelled(name: str, kinds: set[str]) -> dict[str, float]:
+    """Masked labels of each kind, in percent; prints these, and the spans that no label asked for."""
     masked, total, alarms, texts = Counter[str](), Counter[str](), Counter[str](), 0
     for row in rows(name):
         text, spans = row["text"], find(row["text"])
@@ -102,16 +102,17 @@ def labelled(name: str, kinds: set[str]) -> None:
                 alarms[span.kind.value] += 1
                 if SHOW:
                     print("  ALARM", span.kind, repr(text[span.start : span.end]), "|", text[:160].replace("\n", " "))
-    for kind in sorted(total):
-        share = 100 * masked[kind] / total[kind]
+    shares = {kind: 100 * masked[kind] / total[kind] for kind in sorted(total)}
+    for kind, share in shares.items():
         target = TARGETS.get(kind, "none")
         print(f"{name}: {kind:12} {masked[kind]:4} of {total[kind]:4} masked: {share:5.1f} %  (target {target})")
     if texts:
         print(f"{name}: spans without a label in {texts} texts: {dict(alarms)}")
+    return shares
 
 
-def spoken() -> None:
-    """Runs of six digits that stay readable, and amounts and dates that do not."""
+def spoken() -> tuple[float, float]:
+    """Utterances where a run of six digits stays readable, and amounts and dates that do not, in percent."""
     holding = leaking = plain = lost = 0
     for row in rows("natcs-dev.jsonl"):
         text, spans = row["text"], find(row["text"])
@@ -128,11 +129,12 @@ def spoken() -> None:
                 lost += 1
                 if SHOW:
                     print("  LOST", match[0], "|", text[:200])
-    if holding:
-        share = 100 * leaking / holding
-        print(f"natcs-dev: {leaking} of {holding} utterances with a run leave one readable: {share:.1f} % (at most 3)")
-        share = 100 * lost / plain
-        print(f"natcs-dev: {lost} of {plain} amounts, dates and years masked: {share:.1f} % (at most 2)")
+    if not holding:
+        return 0.0, 0.0
+    left_open, hidden = 100 * leaking / holding, 100 * lost / plain
+    print(f"natcs-dev: {leaking} of {holding} utterances with a run leave one readable: {left_open:.1f} % (at most 3)")
+    print(f"natcs-dev: {lost} of {plain} amounts, dates and years masked: {hidden:.1f} % (at most 2)")
+    return left_open, hidden
 
 
 def recordings() -> None:
