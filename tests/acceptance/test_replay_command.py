@@ -119,6 +119,28 @@ def _settled(state: Path) -> int:
     return int(found[0])
 
 
+HASTY = """
+customer    0.5   1.0   my parcel is late and I would like to know why
+customer    1.6   0.2   and also where is it now please
+agent      15.0   1.0   let me have a look
+customer   17.0   1.0   thank you that is very kind of you
+agent      18.1   0.5   not at all
+"""
+
+
+async def test_at_speed_10_a_newer_utterance_supersedes_and_the_table_says_what_came_in_time(tmp_path: Path) -> None:
+    recording, out = tmp_path / "hasty.jsonl", tmp_path / "out.jsonl"
+    recording.write_text(make_recording(HASTY, "hasty"))
+    code, rows, err = await end(await start(tmp_path, recording, "--speed", "10", "--out", out))
+    assert (code, err) == (0, "")
+    assert (rows["suggestions superseded"], rows["suggestions shown"]) == ("1", "2")
+    # The agent leaves much time for the first one, and none for the second.
+    assert rows["shown before the agent's next words"] == "1"
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    shown = [line["event"] for line in lines if line["kind"] == "card" and line["state"] == "ready"]
+    assert shown == [line["event"] for line in lines if line.get("name") == "suggestion.shown"]
+
+
 async def test_a_line_that_is_no_event_is_named_and_the_rest_is_played(tmp_path: Path, recordings: list[Path]) -> None:
     recordings[0].write_text(recordings[0].read_text() + "this is no JSON\n")
     code, rows, _ = await end(await start(tmp_path, recordings[0]))
