@@ -29,6 +29,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 FOLLOW = re.compile(r"(queue|user):[0-9A-Za-z-]{1,64}")
 HOST = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 ORIGIN = re.compile(r"'self'|'none'|https?://[A-Za-z0-9*][A-Za-z0-9.-]*(:\d+|:\*)?", re.ASCII)
+"""What may stand in `frame_ancestors`: a source of the page's policy, and nothing that would end its list."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Problem = tuple[str, str]

@@ -72,8 +72,7 @@ class OneShot(EventSource):  # type: ignore[misc]  # the package carries no type
         try:
             return await content.readany()
         except ClientError:
-            # The reader's public methods raise at once and keep what had arrived.
-            if rest := content._read_nowait(-1):  # noqa: SLF001
+            if rest := content._read_nowait(-1):  # noqa: SLF001 - its public methods raise, and keep what had arrived
                 return rest
             raise
 

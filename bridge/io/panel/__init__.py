@@ -9,6 +9,7 @@ from importlib import resources
 
 from aiohttp import web
 
+from bridge.checks import ORIGIN
 from bridge.errors import ConfigError, RejectedError
 from bridge.io.panel.feeds import Feeds, Read
 from bridge.io.panel.live import PanelLine
@@ -21,9 +22,6 @@ Admit = Callable[[web.Request, str], None]
 
 CONVERSATION = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """A UUID, or an id of a recording. A `{{placeholder}}` that the agent desktop left in the address is none."""
-
-ORIGIN = re.compile(r"'self'|'none'|https?://[A-Za-z0-9*][A-Za-z0-9.-]*(:\d+|:\*)?", re.ASCII)
-"""What may stand in `frame_ancestors`: a source of the policy, and nothing that would end its list."""
 
 STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 NEVER_KEPT = {"Cache-Control": "no-store"}
