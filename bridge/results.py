@@ -20,6 +20,9 @@ from bridge.ports import Callback, Delivery, Engine, Record, Stored
 T = TypeVar("T")
 BATCH = 1_000
 
+FAULTS = ("lost", "order broken", "deliveries dead", "deliveries waiting", "callbacks dead", "callbacks waiting")
+"""Rows of the table that are 0 when all went well."""
+
 
 @define
 class Results:

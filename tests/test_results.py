@@ -10,7 +10,7 @@ from bridge_parts import PARTITIONS, Stand, open_stand, said
 
 from bridge.core.partition import partition_of
 from bridge.ports import Callback, Delivery, Record
-from bridge.results import BATCH, Results, figures, order_broken, read_results, result_lines, shown_in_time
+from bridge.results import BATCH, FAULTS, Results, figures, order_broken, read_results, result_lines, shown_in_time
 
 WANTED = (("assist.suggest", "latest"), ("notes.keep", "ordered"))
 
@@ -111,6 +111,7 @@ async def test_an_empty_engine_has_an_empty_table(tmp_path: Path) -> None:
     async with open_stand(tmp_path) as stand:
         rows = figures(await read_results(stand.engine), set(), timed=True)
         assert set(rows.values()) == {0}
+        assert rows.keys() >= set(FAULTS)
 
 
 async def test_a_broken_order_is_seen_within_a_lane_and_only_there(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from bridge.core.masking import Masked, hide
 from bridge.io.clock import MachineClock
 from bridge.io.logs import set_up_logs
 from bridge.replay import read_recording, until_idle
-from bridge.results import figures, read_results
+from bridge.results import FAULTS, figures, read_results
 from bridge.settings import (
     Cards,
     DestinationSettings,
@@ -52,7 +52,7 @@ PATIENCE = 30.0
 
 @click.command()
 @click.option("--once", is_flag=True, help="Play the call at ten times its pace, print the figures, and end.")
-def demo(once: bool) -> None:  # noqa: FBT001 - click's flag
+def demo(*, once: bool) -> None:
     """Show the whole thing: a recorded call through a simulated Genesys Cloud, gateway and CRM."""
     set_up_logs("error")
     raise SystemExit(run(_demo(once=once)))
@@ -212,5 +212,4 @@ async def _show(bridge: Bridge, world: World, expected: set[str], again: int, co
     for name, value in rows.items():
         table.add_row(name, str(value))
     console.print(table)
-    bad = ("lost", "deliveries dead", "callbacks dead", "callbacks twice at the CRM")
-    return not again or any(rows[name] for name in bad)
+    return not again or any(rows[name] for name in (*FAULTS, "callbacks twice at the CRM"))

@@ -33,7 +33,7 @@ def events() -> None:
 @conversation
 @limit
 @as_json
-def list_events(conversation: str, limit: int, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+def list_events(conversation: str, limit: int, *, as_json: bool) -> None:
     """Events in the order they were stored."""
     found = _ask(lambda engine: engine.events(conversation=conversation, limit=limit))
     _print([_event_row(one) for one in found], as_json=as_json)
@@ -59,7 +59,7 @@ def deliveries() -> None:
 @conversation
 @limit
 @as_json
-def list_deliveries(state: DeliveryState | None, conversation: str, limit: int, as_json: bool) -> None:  # noqa: FBT001
+def list_deliveries(state: DeliveryState | None, conversation: str, limit: int, *, as_json: bool) -> None:
     """Deliveries in the order of their events."""
     found = _ask(lambda engine: engine.deliveries(state=state, conversation=conversation, limit=limit))
     _print([_delivery_row(one) for one in found], as_json=as_json)
@@ -86,7 +86,7 @@ def callbacks() -> None:
 @conversation
 @limit
 @as_json
-def list_callbacks(state: CallbackState | None, conversation: str, limit: int, as_json: bool) -> None:  # noqa: FBT001
+def list_callbacks(state: CallbackState | None, conversation: str, limit: int, *, as_json: bool) -> None:
     """Callbacks in the order they were stored."""
     found = _ask(lambda engine: engine.callbacks(state=state, conversation=conversation, limit=limit))
     _print([_callback_row(one) for one in found], as_json=as_json)
@@ -110,7 +110,7 @@ def dead() -> None:
 @dead.command("list")
 @limit
 @as_json
-def list_dead(limit: int, as_json: bool) -> None:  # noqa: FBT001
+def list_dead(limit: int, *, as_json: bool) -> None:
     """Dead deliveries and callbacks."""
     lost = _ask(lambda engine: engine.deliveries(state="dead", limit=limit))
     unsent = _ask(lambda engine: engine.callbacks(state="dead", limit=limit))
@@ -121,17 +121,19 @@ def list_dead(limit: int, as_json: bool) -> None:  # noqa: FBT001
 @dead.command("retry")
 @click.argument("keys", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead delivery and callback.")
-def retry_dead(keys: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001
+def retry_dead(keys: tuple[str, ...], *, everything: bool) -> None:
     """Send again. KEYS are those of `bridge dead list`: event:handler of a delivery, or a callback's key."""
-    _change(keys, everything, _Change(_again, _all_dead, "sent again", "is not dead, or there is no such key"))
+    change = _Change(_again, _all_dead, "sent again", "is not dead, or there is no such key")
+    _change(keys, change, everything=everything)
 
 
 @dead.command("drop")
 @click.argument("keys", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead delivery.")
-def drop_dead(keys: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001
+def drop_dead(keys: tuple[str, ...], *, everything: bool) -> None:
     """Forget dead deliveries. KEYS are those of `bridge dead list`; a dead callback stays, and can be sent again."""
-    _change(keys, everything, _Change(_drop, _dead_deliveries, "dropped", "is no dead delivery"))
+    change = _Change(_drop, _dead_deliveries, "dropped", "is no dead delivery")
+    _change(keys, change, everything=everything)
 
 
 @frozen
@@ -144,7 +146,7 @@ class _Change:
     refused: str
 
 
-def _change(keys: tuple[str, ...], everything: bool, change: _Change) -> None:  # noqa: FBT001 - click's flag, handed on
+def _change(keys: tuple[str, ...], change: _Change, *, everything: bool) -> None:
     if bool(keys) == everything:
         raise click.UsageError("name the keys, or --all; `bridge dead list` shows them")
 

@@ -32,7 +32,7 @@ CONVERSATIONS = 10_000
 @click.command()
 @click.option("--out", required=True, type=OutFile(), help="Lines are added here.")
 @click.option("--unmasked", is_flag=True, help="Write what was said as it was said. Without it, texts are masked.")
-def record(out: Path, unmasked: bool) -> None:  # noqa: FBT001 - click's flag
+def record(out: Path, *, unmasked: bool) -> None:
     """Listen to the topics of [genesys] follow and write every envelope as one line, until told to stop."""
     settings = settings_or_exit("genesys", "logs")
     set_up_logs(settings.logs.level)

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from bridge.cli.running import DONE, FAILED, OutFile, run, settings_or_exit
 from bridge.errors import ConfigError
 from bridge.io.logs import set_up_logs
 from bridge.replay import Read, ReplayClock, feed, first_ms, until_idle
-from bridge.results import Results, figures, read_results, result_lines
+from bridge.results import FAULTS, Results, figures, read_results, result_lines
 from bridge.settings import DestinationSettings, Secret, Settings
 from bridge.sim.crm import SimCrm, make_crm
 from bridge.sim.gateway import SimGateway, make_gateway
@@ -76,7 +76,8 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument an option
     crm: str,
     state: Path | None,
     patience: float,
-    together: bool,  # noqa: FBT001 - click's flag
+    *,
+    together: bool,
 ) -> None:
     """Play recordings through the bridge, then say what came of every event.
 
@@ -174,10 +175,7 @@ def _verified(crm: SimCrm) -> dict[str, int]:
 
 
 def _failed(rows: dict[str, int | float | str]) -> bool:
-    bad = (
-        "deliveries dead", "deliveries waiting", "callbacks dead", "callbacks waiting", "lost", "order broken",
-        "lines refused", "callbacks refused by the CRM",
-    )  # fmt: skip
+    bad = (*FAULTS, "lines refused", "callbacks refused by the CRM")
     return any(rows.get(name) for name in bad)
 
 
@@ -218,7 +216,7 @@ def _keep(state: Path, rows: dict[str, int | float | str]) -> None:
 
 
 @asynccontextmanager
-async def _progress() -> AsyncIterator[tuple]:  # type: ignore[type-arg]
+async def _progress() -> AsyncIterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Bars on a terminal, nothing in a pipe."""
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)

@@ -43,7 +43,8 @@ def sim(
     speed: float,
     url: str,
     ports: tuple[int, int, int],
-    once: bool,  # noqa: FBT001 - click's flag
+    *,
+    once: bool,
 ) -> None:
     """Serve a simulated Genesys Cloud, gateway and CRM on this machine.
 
