@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -99,11 +100,11 @@ async def open_bridge(
     async with AsyncExitStack() as stack:
         fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         bridge = await _open_inside(settings, parts or Parts(), fault, stack)
-        tasks = [_watch(fault)]
+        tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [partial(_watch, fault)]
         if WORKER in roles:
-            tasks.append((await _worker(bridge, stack)).run())
+            tasks.append((await _worker(bridge, stack)).run)
         if "listener" in roles and bridge.genesys and settings.genesys.follow:
-            tasks.append(_listen(bridge, bridge.genesys))
+            tasks.append(partial(_listen, bridge, bridge.genesys))
         if "web" in roles:
             bridge = evolve(bridge, port=await stack.enter_async_context(open_listener(_web(bridge), settings.http)))
         async with _running(tasks):
@@ -111,10 +112,10 @@ async def open_bridge(
 
 
 @asynccontextmanager
-async def _running(tasks: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _running(tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> AsyncIterator[None]:
     """The tasks beside the block; one that fails ends the block, and they end with it."""
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(task) for task in tasks]
+        running = [group.create_task(task()) for task in tasks]
         try:
             yield
         finally:
@@ -175,8 +176,11 @@ def _import_router(name: str) -> Router:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(import_module(module), attribute or "router")
-    except (ImportError, AttributeError, ValueError) as error:
+    except ModuleNotFoundError as error:
         raise ConfigError([f'handlers.enabled: {name!r}: {error}; write "package.module:router"']) from error
+    except (ImportError, AttributeError, NameError, SyntaxError, SystemExit, TypeError, ValueError) as error:
+        problem = f"handlers.enabled: {name!r} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigError([problem]) from error
     if not isinstance(found, Router):
         raise ConfigError([f"handlers.enabled: {name!r} is a {type(found).__name__}, not a bridge.Router"])
     return found

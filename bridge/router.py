@@ -9,7 +9,8 @@ async def suggest(said: Utterance, ctx: Context) -> None: ...
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from attrs import define, field, frozen
 
@@ -69,6 +70,10 @@ class Router:
 
         def register(handler: Handler[E]) -> Handler[E]:
             name = getattr(handler, "__name__", type(handler).__name__)
+            if mode not in get_args(Mode):
+                raise ConfigError([f"handlers: {self.name}.{name}: mode {mode!r} must be one of {get_args(Mode)}"])
+            if not iscoroutinefunction(handler):
+                raise ConfigError([f"handlers: {self.name}.{name} must be an async function: write `async def {name}`"])
             self._add(Route(f"{self.name}.{name}", kind, handler, when, mode))
             return handler
 

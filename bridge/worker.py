@@ -31,11 +31,12 @@ PATIENT = Policy(HANDLER_WAITS, tries=5)
 
 @frozen
 class Settled:
-    """The delivery is over."""
+    """The delivery is over. `error` is what is stored, `why` what the log may tell of it."""
 
     state: DeliveryState
     effects: Sequence[Effect] = ()
     error: str = ""
+    why: str = ""
 
 
 @frozen
@@ -45,6 +46,7 @@ class Parked:
     seconds: float
     attempts: int
     error: str
+    why: str
 
 
 @define
@@ -128,7 +130,7 @@ class Worker:
             delivery = evolve(
                 delivery, attempts=outcome.attempts, not_before_ms=self.clock.now_ms() + int(outcome.seconds * 1000)
             )
-            self._note(delivery, "parked", error=outcome.error, seconds=outcome.seconds)
+            self._note(delivery, "parked", why=outcome.why, seconds=outcome.seconds)
             await self.engine.park(
                 delivery, epoch, attempts=delivery.attempts, not_before_ms=delivery.not_before_ms, error=outcome.error
             )
@@ -137,7 +139,7 @@ class Worker:
             ok = await self.engine.dead(delivery, epoch, outcome.error, outcome.effects)
         else:
             ok = await self.engine.finish(delivery, epoch, outcome.effects, state=outcome.state)
-        self._note(delivery, outcome.state if ok else "fenced", error=outcome.error)
+        self._note(delivery, outcome.state if ok else "fenced", why=outcome.why)
 
     async def _pause(self, delivery: Delivery, lane: Lane[Delivery], seconds: float) -> None:
         if seconds <= 0:
@@ -151,10 +153,11 @@ class Worker:
         try:
             event = load(delivery.event.kind, delivery.event.body)
         except PayloadError as error:
-            return Settled("dead", error=str(error))
+            return Settled("dead", error=str(error), why=str(error))
         route = self.router.find(delivery.handler)
         if route is None:
-            return Settled("dead", error=f"no handler is named {delivery.handler}; enable it and send this again")
+            nobody = f"no handler is named {delivery.handler}; enable it and send this again"
+            return Settled("dead", error=nobody, why=nobody)
         async with self._slots:
             if self._latest(delivery) and lane.newer.is_set():
                 return Settled("superseded")
@@ -170,7 +173,7 @@ class Worker:
             return Settled("finished", await ctx.end("expired"))
         except Later as wish:
             await ctx.end("withheld")
-            return Parked(wish.seconds, ctx.delivery.attempts, _safe(str(wish)))
+            return Parked(wish.seconds, ctx.delivery.attempts, _safe(str(wish)), "Later")
         except Exception as error:  # noqa: BLE001 - see above
             return await self._failed(error, ctx)
 
@@ -191,13 +194,13 @@ class Worker:
         final = isinstance(error, BudgetError) or (isinstance(error, UpstreamError) and not error.retryable)
         seconds = None if final else delay(attempts, self.policy, self.chance(), retry_after=hint)
         if seconds is None:
-            return Settled("dead", effects, _safe("".join(traceback.format_exception(error))))
-        return Parked(seconds, attempts, _safe("".join(traceback.format_exception_only(error)).strip()))
+            return Settled("dead", effects, _safe("".join(traceback.format_exception(error))), _why(error))
+        return Parked(seconds, attempts, _safe("".join(traceback.format_exception_only(error)).strip()), _why(error))
 
     def _latest(self, delivery: Delivery) -> bool:
         return delivery.mode == "latest" and not self.in_order
 
-    def _note(self, delivery: Delivery, action: str, *, error: str = "", **figures: float) -> None:
+    def _note(self, delivery: Delivery, action: str, *, why: str = "", **figures: float) -> None:
         fields: Mapping[str, str | float] = {
             "event": delivery.event.id,
             "conversation": delivery.event.conversation,
@@ -205,11 +208,9 @@ class Worker:
             "attempts": delivery.attempts,
             **figures,
         }
-        if error:
-            last = next(line for line in reversed(error.splitlines()) if line.strip(" +-|"))
-            self.journal.note(
-                action, **fields, error=hide(last, Vault()), level="error" if action == "dead" else "warning"
-            )
+        if why:
+            level = "error" if action == "dead" else "warning"
+            self.journal.note(action, **fields, error=hide(why, Vault()), level=level)
         else:
             self.journal.note(action, **fields)
 
@@ -232,6 +233,14 @@ async def _handle(route: Route, event: Event, ctx: Context) -> None:
 def _safe(text: str) -> str:
     """A user's exception may quote what somebody said."""
     return hide(text, Vault()).text
+
+
+def _why(error: Exception) -> str:
+    """What the log may tell: our own errors say nothing of a conversation; of a user's, only the class."""
+    if isinstance(error, ExceptionGroup):
+        return ", ".join(_why(inner) for inner in error.exceptions)
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, UpstreamError | BudgetError) else name
 
 
 class Fenced(Exception):  # noqa: N818 - ends a partition's tasks, not an error of anybody
