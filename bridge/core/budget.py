@@ -11,7 +11,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from bridge.core.tokens import PER_REPLY, StreamCounter, Vocabulary, message_tokens
+from bridge.core.tokens import LONGEST_TAIL, PER_REPLY, StreamCounter, Vocabulary, message_tokens, most_tokens
 from bridge.errors import BudgetError
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,7 +92,11 @@ def _misfit(needed: int, window: Window) -> str:
 
 @define
 class OutputMeter:
-    """Lets an answer through, piece by piece, up to `limit` tokens."""
+    """Lets an answer through, piece by piece, up to `limit` tokens.
+
+    A token has at least one byte, so what cannot reach the limit, were every byte a token, is not counted yet: an
+    answer is counted in few long pieces, which become short where the limit is near. Its cut is exact all the same.
+    """
 
     vocabulary: Vocabulary
     limit: int
@@ -100,27 +104,47 @@ class OutputMeter:
     """Whether text was held back; nothing passes from then on."""
 
     _counter: StreamCounter = field(init=False)
+    _uncounted: list[str] = field(init=False, factory=list, repr=False)
+    _room: int = field(init=False)
+    """Bytes that may pass before the next count."""
 
     def __attrs_post_init__(self) -> None:
         self._counter = StreamCounter(self.vocabulary)
+        self._look_ahead()
 
     @property
     def tokens(self) -> int:
         """Tokens of what has passed."""
+        self._count()
         return self._counter.tokens
 
     def feed(self, piece: str) -> tuple[str, bool]:
         """(what of the piece is within the limit, whether the answer is cut here or was before)."""
         if self.cut:
             return "", True
+        self._room -= most_tokens(piece)
+        if self._room >= 0:
+            self._uncounted.append(piece)
+            return piece, False
+        self._count()
         with_it = self._counter.fork()
         if with_it.feed(piece) <= self.limit:
             self._counter = with_it
+            self._look_ahead()
             return piece, False
         self.cut = True
         kept = self._counter.cut(piece, self.limit)
         self._counter.feed(kept)
         return kept, True
+
+    def _count(self) -> None:
+        if self._uncounted:
+            self._counter.feed("".join(self._uncounted))
+            self._uncounted.clear()
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        self._room = min(self.limit - self._counter.most, LONGEST_TAIL)  # no count shall hold others up
 
 
 def reservation(prompt_tokens: int, max_output: int) -> int:

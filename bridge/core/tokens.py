@@ -169,6 +169,11 @@ def message_tokens(vocabulary: Vocabulary, role_contents: Iterable[tuple[str, st
     )
 
 
+def most_tokens(text: str) -> int:
+    """No vocabulary makes more of the text: a token has at least one byte."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
 @define
 class StreamCounter:
     """Counts a text that comes in pieces: after each piece, exactly what the whole text so far costs.
@@ -187,6 +192,11 @@ class StreamCounter:
     def tokens(self) -> int:
         """Tokens of the text so far."""
         return self.vocabulary.tokens(self._settled + self._open)
+
+    @property
+    def most(self) -> int:
+        """The most tokens that the text so far can turn out to be, however it goes on, without what follows."""
+        return self.vocabulary.tokens(self._settled) + most_tokens(self._tail)
 
     def feed(self, piece: str) -> int:
         """Take the next piece; get the tokens of the text so far."""

@@ -113,21 +113,26 @@ class _Subscriber:
     limit: int
     _unread: deque[bytes] = field(init=False, factory=deque)
     _is_cut_off: bool = field(init=False, default=False)
-    _news: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _news: asyncio.Future[None] | None = field(init=False, default=None)
+    """What the one reader waits for: half the work of an Event, which is for many."""
 
     def offer(self, message: bytes) -> None:
         if self._is_cut_off:
             return
         if len(self._unread) < self.limit:
             self._unread.append(message)
-            self._news.set()
+            self._wake()
         else:
             self.cut_off()
 
     def cut_off(self) -> None:
         self._is_cut_off = True
         self._unread.clear()
-        self._news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -136,6 +141,6 @@ class _Subscriber:
         while not self._unread:
             if self._is_cut_off:
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
         return self._unread.popleft()

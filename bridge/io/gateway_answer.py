@@ -147,11 +147,14 @@ class GatewayAnswer:
         if self._reading.finished:
             due = min(due, self.clock.monotonic() + AFTER_FINISH)
         try:
-            return await self._watch.within(due, self.source.event)
+            self._watch.begin(due, self.source.expire)
+            return await self.source.event()
         except (ClientError, FrameTooLarge, TimeoutError) as error:
             if self._reading.finished:
                 return None
             raise self._broken(self._why(error)) from None  # its cause may quote the answer
+        finally:
+            self._watch.end()
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, FrameTooLarge):

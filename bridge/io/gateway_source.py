@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import ClientError, ClientResponse, ClientSession, hdrs
@@ -52,8 +53,15 @@ class OneShot(EventSource):  # type: ignore[misc]  # the package carries no type
         """The next event, if it can be had without waiting."""
         return self._arrived.popleft() if self._arrived else None
 
+    def expire(self) -> None:
+        """Have whoever waits for the next event get a TimeoutError. It costs the waits that end in time nothing."""
+        self.response.content.set_exception(TimeoutError())
+
     async def event(self) -> ServerEvent | None:
-        """The next event, None at the end. Raises ClientError when the connection breaks, and FrameTooLarge."""
+        """The next event, None at the end.
+
+        Raises ClientError when the connection breaks, FrameTooLarge, and TimeoutError when it expired.
+        """
         while not self._arrived:
             if not (chunk := await self._chunk()):
                 return None
@@ -91,21 +99,29 @@ class Watch:
     clock: Clock
     _due: float = math.inf
     _wakes_at: float = math.inf
-    _scope: asyncio.Timeout | None = None
+    _expire: Callable[[], object] = bool
     _task: asyncio.Task[None] | None = None
 
     async def within(self, due: float, wait: Callable[[], Awaitable[T]]) -> T:
         """What `wait` gives. Raises TimeoutError once the clock shows `due`, at once when it does already."""
-        if due <= self.clock.monotonic():
-            raise TimeoutError
-        async with asyncio.timeout(None) as self._scope:
-            self._due = due
-            if due < self._wakes_at:
-                self._arm(due)
+        async with asyncio.timeout(None) as scope:
+            self.begin(due, partial(scope.reschedule, asyncio.get_running_loop().time()))
             try:
                 return await wait()
             finally:
-                self._due = math.inf
+                self.end()
+
+    def begin(self, due: float, expire: Callable[[], object]) -> None:
+        """A wait begins that `expire` ends once the clock shows `due`. Raises TimeoutError when it does already."""
+        if due <= self.clock.monotonic():
+            raise TimeoutError
+        self._due, self._expire = due, expire
+        if due < self._wakes_at:
+            self._arm(due)
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._due = math.inf
 
     def close(self) -> None:
         """Watch no longer."""
@@ -120,7 +136,7 @@ class Watch:
     async def _run(self) -> None:
         while self._wakes_at < math.inf:
             await self.clock.sleep(self._wakes_at - self.clock.monotonic())
-            if self._due <= self.clock.monotonic() and self._scope is not None:
+            if self._due <= self.clock.monotonic():
                 self._due = math.inf
-                self._scope.reschedule(asyncio.get_running_loop().time())
+                self._expire()
             self._wakes_at = self._due

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.core.budget import OutputMeter, Window, day_of, fit, reservation
-from bridge.core.tokens import message_tokens, vocabulary
+from bridge.core.tokens import message_tokens, most_tokens, vocabulary
 from bridge.errors import BudgetError
 
 O200K = vocabulary("o200k")
@@ -123,6 +125,32 @@ def test_meter_passes_whole_pieces_until_one_goes_beyond_the_limit(pieces: list[
         assert O200K.count(passed) == meter.tokens <= limit
         assert cut == meter.cut == (passed != whole)
         assert whole.startswith(passed)
+
+
+@unhurried
+@given(
+    pieces=st.lists(st.text(st.sampled_from("aé1 '.\U0001f44d一"), max_size=8), max_size=20),
+    limit=st.integers(0, 60),
+    name=st.sampled_from(["o200k", "cl100k", "estimate"]),
+)
+@example(pieces=["don", "'t go", " there"], limit=2, name="o200k")
+def test_meter_that_puts_counting_off_passes_what_one_that_counts_each_piece_does(
+    pieces: list[str], limit: int, name: Literal["o200k", "cl100k", "estimate"]
+) -> None:
+    hasty, lazy = OutputMeter(vocabulary(name), limit), OutputMeter(vocabulary(name), limit)
+    for piece in pieces:
+        passed = hasty.feed(piece)
+        assert hasty.tokens <= limit  # asked, so counted
+        assert lazy.feed(piece) == passed
+    assert lazy.tokens == hasty.tokens
+
+
+@unhurried
+@given(text=st.text(), name=st.sampled_from(["o200k", "cl100k", "estimate"]))
+@example(text="\ud800", name="o200k")
+@example(text="𒀀", name="o200k")
+def test_a_token_has_at_least_one_byte(text: str, name: Literal["o200k", "cl100k", "estimate"]) -> None:
+    assert vocabulary(name).count(text) <= most_tokens(text)
 
 
 def test_meter_fills_the_limit_and_then_passes_nothing() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from panel_parts import card, gateway, line, live_with, screen, told
 
@@ -74,6 +74,8 @@ structures = st.recursive(
 
 
 @given(st.binary() | structures.map(orjson.dumps))
+@example(b'{"type":["card"]}')
+@example(b'{"type":"gateway","state":["down"]}')
 def test_any_bytes_on_the_bus_leave_a_stream_that_can_be_told(message: bytes) -> None:
     live = live_with()
     live.take(message)

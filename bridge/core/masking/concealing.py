@@ -25,6 +25,7 @@ _JOINS: Final = frozenset({*SAID_FOR_A_SIGN, "at"})
 _MAY_JOIN: Final = frozenset(joint[:end] for joint in _JOINS for end in range(len(joint) + 1))
 _SAID: Final = frozenset(SPOKEN) | _JOINS
 _WORD: Final = re.compile(r"\S+")
+_NOTHING: Final = Masked.literal("")
 
 
 @define
@@ -54,7 +55,7 @@ class Conceal:
         return rest
 
     def _hidden(self, text: str, carry: Carry) -> Masked:
-        return hide(text, self._vault, carry=carry) if text else Masked.literal("")
+        return hide(text, self._vault, carry=carry) if text else _NOTHING
 
 
 def _border(text: str) -> int:

@@ -43,6 +43,8 @@ class Reveal:
 
     def feed(self, piece: str) -> Shown:
         """The next piece of the text; may be empty while a placeholder is on its way."""
+        if not self._held and "[" not in piece:
+            return Shown(piece, seal=SEAL)
         text = self._held + piece
         opened = text.rfind("[")
         cut = opened if opened >= 0 and _may_become_one(text[opened:]) else len(text)

@@ -18,7 +18,6 @@ from attrs import asdict, define, field, frozen
 
 from bridge.core.events import Speaker
 from bridge.core.masking.cleared import Shown
-from bridge.core.sse import ServerEvent, dump
 
 STANDING = frozenset({"open", "ready"})
 """States in which a card is on the page; any other withdraws it."""
@@ -84,14 +83,14 @@ class Live:
 
         What it does not know, a newer version's message for one, it passes over.
         """
-        match _parse(message):
-            case {"type": "event"}:
-                return True
-            case {"type": "card", "card": str(key), "state": str(state), "text": str(text), "based_on": list(events)}:
-                self._place(Card(key, state, text, tuple(events)))
-            case {"type": "gateway", "state": "down" | "up" as state}:
-                self._reach(state == "up")
-        return False
+        told = _parse(message)
+        kind = told.get("type")
+        if kind == "card":
+            if card := _card(told):
+                self._place(card)
+        elif kind == "gateway" and told.get("state") in ("down", "up"):
+            self._reach(told["state"] == "up")
+        return kind == "event"
 
     def show(self, lines: Iterable[PanelLine]) -> None:
         """Take in the conversation's lines; those that are new make one frame."""
@@ -154,11 +153,21 @@ class Live:
         return self._frame("reset", {"lines": lines, "card": card, "reachable": self._reachable})
 
     def _frame(self, event: str, content: Any) -> bytes:
-        return dump(ServerEvent(event, orjson.dumps(content).decode(), f"{self._name}-{self.last}"))
+        # Line by line as it is: orjson writes no line ends, and neither name nor id holds any.
+        return f"id: {self._name}-{self.last}\nevent: {event}\ndata: ".encode() + orjson.dumps(content) + b"\n\n"
 
 
-def _parse(message: bytes) -> object:
+def _parse(message: bytes) -> dict[str, Any]:
     try:
-        return orjson.loads(message)
+        told = orjson.loads(message)
     except ValueError:
-        return None
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _card(told: dict[str, Any]) -> Card | None:
+    """Field by field: a structural `match` takes as long as everything else that is done to a piece here."""
+    key, state, text, events = told.get("card"), told.get("state"), told.get("text"), told.get("based_on")
+    if isinstance(key, str) and isinstance(state, str) and isinstance(text, str) and isinstance(events, list):
+        return Card(key, state, text, tuple(events))
+    return None
