@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -59,14 +58,13 @@ WRONG = (
 
 @pytest.fixture(autouse=True)
 def _somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder, no override, and the process's logs and modules as they were."""
+    """An empty folder, no override, and the process's modules as they were."""
     for name in [name for name in os.environ if name.startswith("BRIDGE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    handlers, modules = list(logging.getLogger().handlers), set(sys.modules)
+    modules = set(sys.modules)
     yield
-    logging.getLogger().handlers[:] = handlers
     for name in set(sys.modules) - modules:
         del sys.modules[name]
 

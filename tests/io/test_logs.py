@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from aiohttp import ClientSession
 
 from bridge.app import open_bridge
 from bridge.core.masking import Vault, hide
-from bridge.io.logs import NAME, TALKATIVE, LogJournal, set_up_logs
+from bridge.io.logs import LogJournal, set_up_logs
 from bridge.settings import DestinationSettings, EngineSettings, GatewaySettings, Http, Secret, Settings, Source
 from bridge.sim.crm import SimCrm, make_crm
 from bridge.sim.gateway import SimGateway, make_gateway
@@ -26,16 +24,11 @@ CRM_SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1jcm0tdGVzdA=="
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """Everything that is logged at DEBUG; the loggers are put back afterwards."""
-    root, stream = logging.getLogger(), io.StringIO()
-    names = ["", NAME, *TALKATIVE]
-    levels, handlers = {name: logging.getLogger(name).level for name in names}, root.handlers[:]
+def written() -> io.StringIO:
+    """Everything that is logged at DEBUG."""
+    stream = io.StringIO()
     set_up_logs("debug", stream)
-    yield stream
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+    return stream
 
 
 def records(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -65,15 +58,10 @@ def test_a_field_named_like_one_of_loggings_own_gets_an_underscore(written: io.S
 
 def test_what_is_quieter_than_the_level_is_not_written() -> None:
     stream = io.StringIO()
-    before = logging.getLogger(NAME).level, logging.getLogger().handlers[:]
-    try:
-        set_up_logs("warning", stream)
-        LogJournal().note("finished")
-        LogJournal().note("fenced", level="warning")
-        assert [record["action"] for record in records(stream)] == ["fenced"]
-    finally:
-        logging.getLogger(NAME).setLevel(before[0])
-        logging.getLogger().handlers[:] = before[1]
+    set_up_logs("warning", stream)
+    LogJournal().note("finished")
+    LogJournal().note("fenced", level="warning")
+    assert [record["action"] for record in records(stream)] == ["fenced"]
 
 
 async def test_a_run_writes_no_secret_and_no_word_of_anybody(written: io.StringIO, tmp_path: Path) -> None:
