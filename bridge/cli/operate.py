@@ -115,7 +115,7 @@ def list_dead(limit: int, *, as_json: bool) -> None:
     lost = _ask(lambda engine: engine.deliveries(state="dead", limit=limit))
     unsent = _ask(lambda engine: engine.callbacks(state="dead", limit=limit))
     rows = [{**_delivery_row(one), "error": _last(one.error)} for one in lost]
-    _print(rows + [{**_callback_row(one), "error": one.answer} for one in unsent], as_json=as_json)
+    _print(rows + [_callback_row(one) for one in unsent], as_json=as_json)
 
 
 @dead.command("retry")
@@ -221,7 +221,8 @@ def _delivery_row(one: Delivery) -> dict[str, Any]:
 
 
 def _callback_row(one: Callback) -> dict[str, Any]:
-    return asdict(one, filter=lambda field, _: field.name not in {"payload", "partition", "handler", "event"})
+    row = asdict(one, filter=lambda field, _: field.name not in {"payload", "partition", "handler", "event"})
+    return {**row, "answer": hide(one.answer, Vault()).text}  # a CRM may quote what it was sent, or what it knows
 
 
 def _masked(body: bytes) -> str:

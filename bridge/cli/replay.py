@@ -92,17 +92,17 @@ def replay(  # noqa: PLR0913, PLR0917 - one argument an option
         out=out,
         gateway=gateway,
         crm=crm,
-        state=state or _state_of(files, speed),
+        state=state or _state_of(files, speed, gateway, crm, str(together)),
         patience=patience,
         together=together,
     )
     raise SystemExit(run(_replay(plan, settings)))
 
 
-def _state_of(files: tuple[Path, ...], speed: str) -> Path:
+def _state_of(files: tuple[Path, ...], *terms: str) -> Path:
     """A place that the same command finds again, and that only this user can read."""
     what = [f"{file.resolve()}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in sorted(files)]
-    name = hashlib.sha256("\n".join([speed, *what]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join([*terms, *what]).encode()).hexdigest()[:16]
     root = os.environ.get("XDG_STATE_HOME") or (Path.home() / ".local" / "state")
     return Path(root) / "bridge" / "replay" / f"{name}.db"
 

@@ -41,7 +41,7 @@ from bridge.ports import Accept, Accepted, Mode
 from bridge.router import Router
 from bridge.settings import Handlers, Http, Logs, Secret, Source
 from tests.bench.door_load import SECRET
-from tests.bench.report import say
+from tests.bench.report import disk, say
 
 CONNECTIONS = 64
 SOURCE = Source(name="bench", scheme="standard", secrets=(Secret(SECRET),))
@@ -102,7 +102,7 @@ async def open_whole(router: Router) -> AsyncIterator[int]:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         set_up_logs(Logs().level, stack.enter_context(os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd())))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=disk())))
         engine = await stack.enter_async_context(open_sqlite(folder / "bench.db", clock=CLOCK))
         journal = Journals([LogJournal(), metrics])
         yield await stack.enter_async_context(open_door(Intake(engine, router, LocalBus(), CLOCK, journal), metrics))

@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from aiohttp import ClientSession, TCPConnector
 from attrs import frozen
@@ -32,7 +31,7 @@ from bridge.core.genesys import decode
 from bridge.io.logs import set_up_logs
 from bridge.settings import Cards, EngineSettings, GatewaySettings, Http, Settings
 from tests.bench.door_load import make_event
-from tests.bench.report import say
+from tests.bench.report import disk, say
 from tests.bench.token_ends import End, open_end, run_browsers, run_gateway
 
 TARGET = 40.0
@@ -86,7 +85,7 @@ async def open_copying(ends: Ends) -> AsyncIterator[None]:
 async def open_whole(ends: Ends) -> AsyncIterator[None]:
     """The bridge: a customer's utterance in each conversation, an answer to each on its panel."""
     with (
-        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        tempfile.TemporaryDirectory(dir=disk()) as folder,
         os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") as nowhere,
     ):
         settings = Settings(
