@@ -54,7 +54,8 @@ class Writer:
     def __init__(self, begin: Callable[[int], Turn], clock: Clock, watch: Watch, tell: Callable[[News], None]) -> None:
         self._begin, self._clock, self._watch, self._tell = begin, clock, watch, tell
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Operation] | None] = SimpleQueue()
+        self._asked: list[_Operation] = []
         self._batch: list[_Operation] = []
         self._open = False
         self._ended = asyncio.Event()
@@ -75,13 +76,23 @@ class Writer:
         if not self._open:
             raise RuntimeError(CLOSED)
         answer: asyncio.Future[R] = self._loop.create_future()
-        self._queue.put(_Operation(step, asked, weight, answer))
+        if not self._asked:
+            self._loop.call_soon(self._hand_over)
+        self._asked.append(_Operation(step, asked, weight, answer))
         return await answer
+
+    def _hand_over(self) -> None:
+        """All that one turn of the event loop asked for, at once: the thread is woken once, and its first commit holds
+        more than the first of them.
+        """
+        asked, self._asked = self._asked, []
+        self._queue.put(asked)
 
     async def close(self) -> None:
         """Write what waits, then end the thread."""
         if self._open:
             self._open = False
+            self._hand_over()
             self._queue.put(None)
         await self._ended.wait()
 
@@ -103,13 +114,13 @@ class Writer:
         batch: list[_Operation] = []
         weight = 0
         try:
-            operation = self._queue.get(timeout=_POLL)
-            while operation is not None:
-                batch.append(operation)
-                weight += operation.weight
-                if len(batch) == _BATCH_OPERATIONS or weight >= _BATCH_BYTES:
+            asked = self._queue.get(timeout=_POLL)
+            while asked is not None:
+                batch += asked
+                weight += sum(operation.weight for operation in asked)
+                if len(batch) >= _BATCH_OPERATIONS or weight >= _BATCH_BYTES:
                     return batch
-                operation = self._queue.get_nowait()
+                asked = self._queue.get_nowait()
         except Empty:
             return None if self._loop.is_closed() else batch
         if batch:
@@ -156,8 +167,8 @@ class Writer:
         self._open = False
         self._ended.set()
         while not self._queue.empty():
-            self._batch += filter(None, [self._queue.get_nowait()])
-        for operation in self._batch:
+            self._batch += self._queue.get_nowait() or []
+        for operation in (*self._batch, *self._asked):
             if not operation.answer.done():
                 operation.answer.set_exception(RuntimeError(CLOSED))
         if error := life.exception():
