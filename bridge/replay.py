@@ -65,7 +65,6 @@ class Read:
     """What has been read so far. `refused`: file, line number and reason of each line that is no event."""
 
     lines: int = 0
-    envelopes: int = 0
     repeated: int = 0
     refused: list[str] = field(factory=list)
     events: set[str] = field(factory=set, repr=False)
@@ -174,7 +173,6 @@ async def _take(bridge: Bridge, lines: Iterable[Line], read: Read, *, timed: boo
         except RejectedError as error:
             read.refused.append(f"{line.envelope.get('topicName', 'a line without topicName')}: {error}")
             continue
-        read.envelopes += 1
         read.repeated += accepted.duplicate
 
 

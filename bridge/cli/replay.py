@@ -117,7 +117,8 @@ async def _replay(plan: Plan, settings: Settings) -> int:
             read = await _run(bridge, plan, clock)
             results = await read_results(bridge.engine)
     rows = figures(results, read.events, timed=clock is not None)
-    rows |= {"lines refused": len(read.refused)} | (_verified(crm) if crm else {})
+    rows |= {"came again, stored once": read.repeated, "lines refused": len(read.refused)}
+    rows |= _verified(crm) if crm else {}
     if plan.out:
         _write(plan.out, results)
     _tell_refused(read.refused)
